@@ -1,0 +1,70 @@
+# Every target makes .venv first when it is not there, and again when pyproject.toml has changed.
+#   make demo                    train on the embedded example and write demo/report.html
+#   make test ARGS='-k camera'   the whole suite, or a part of it
+#   make PYTHON=python3.12 ...   build .venv with another interpreter (3.11 or newer)
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# One scan of the types per array function, in tests only: the package itself never imports beartype.
+PYTEST := $(BIN)/python -m pytest --jaxtyping-packages=jnrsfm,beartype.beartype
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-fast bench lint types format tables clean
+
+help:
+	@echo 'make demo        train on the embedded example, write demo/report.html (minutes)'
+	@echo 'make test        all tests with shape checks (at most 10 minutes on 2 cores)'
+	@echo 'make test-fast   the quick subset (under 2 minutes)'
+	@echo 'make bench       speed and memory against the committed baseline'
+	@echo 'make lint types  ruff; mypy'
+	@echo 'make format      rewrite the sources in the project style'
+	@echo 'make tables      rewrite the tables of README.md from the registry and the result files'
+	@echo 'make clean       remove what the targets made, .venv included'
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo "no '$(PYTHON)' here: install Python 3.11 or newer, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
+	  f"jnrsfm needs Python 3.11 or newer and $(PYTHON) is {v[0]}.{v[1]}: say make PYTHON=/path/to/python3.11")'
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || \
+	  $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "could not make $(VENV): on Debian and Ubuntu, apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,viz]'
+	@touch $@
+
+# demo/ belongs to this target: an earlier demonstration there is replaced.
+demo: $(STAMP)
+	rm -rf demo
+	$(BIN)/jnrsfm demo --out demo/ $(ARGS)
+
+test: $(STAMP)
+	$(PYTEST) --durations=15 $(ARGS)
+
+test-fast: $(STAMP)
+	$(PYTEST) -m fast $(ARGS)
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy jnrsfm
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+tables: $(STAMP)
+	$(BIN)/python experiments/tables.py
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

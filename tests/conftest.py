@@ -1,0 +1,73 @@
+"""Fixtures and settings that all tests share."""
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+import hypothesis
+import jax
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A failing example must come back on the next run, here and on the build machine.
+hypothesis.settings.register_profile("jnrsfm", deadline=None, derandomize=True, max_examples=50)
+hypothesis.settings.load_profile("jnrsfm")
+
+
+def _processor() -> str:
+    """What compiled code depends on: a cache filled on one processor must not serve another."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+        flags = next(line for line in text.splitlines() if line.lower().startswith(("flags", "features")))
+    except (OSError, StopIteration):
+        flags = platform.processor()
+    return hashlib.sha256(f"{platform.machine()} {flags}".encode()).hexdigest()[:12]
+
+
+def pytest_configure(config):
+    """Keep compiled programs between runs, for the tests and for the processes they start.
+
+    Compiling is most of the suite's time. `JNRSFM_TEST_CACHE=0` switches this off, and a cache folder set
+    by the user stays in force.
+    """
+    if os.environ.get("JNRSFM_TEST_CACHE") == "0" or os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return
+    folder = ROOT / ".pytest_cache" / "jax" / f"{jax.__version__}-{_processor()}"
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The development data: `JNRSFM_DATA`, or `../shared/data` beside the checkout; skips where absent."""
+    folder = Path(os.environ.get("JNRSFM_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip("the development data is not here (set JNRSFM_DATA)")
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded generator, new for every test."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A seeded JAX key."""
+    return jax.random.key(0)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Both precisions; float64 is switched on for the test only."""
+    if request.param == "float32":
+        yield np.float32
+    else:
+        with jax.enable_x64(True):
+            yield np.float64
