@@ -1,0 +1,130 @@
+"""The generators by name: `make("walker", frames=300, camera="orthographic", seed=1)`."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jnrsfm.datasets.config import DatasetConfig, WalkerConfig
+from jnrsfm.datasets.motion import Motion
+from jnrsfm.datasets.observe import observe
+from jnrsfm.datasets.views import cameras_for
+from jnrsfm.datasets.walker import walker
+from jnrsfm.errors import InputError
+from jnrsfm.types import Landmarks, Reconstruction
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+    """One line that says what it makes, its options with their defaults, and the motion they lead to."""
+
+    description: str
+    config: DatasetConfig
+    motion: Callable[[Any, np.random.Generator], Motion]
+
+
+def _walker(config: WalkerConfig, rng) -> Motion:
+    return walker(
+        config.frames, config.clips, config.fps, config.gaits, config.turning, config.body_variation, rng
+    )
+
+
+GENERATORS: Mapping[str, Generator] = {
+    "demo": Generator(
+        "the set of `make demo`: the walker seen by a hand-held perspective camera, with gaps and noise",
+        WalkerConfig(
+            frames=1200,
+            clips=8,
+            gaits=("walk", "wave", "jump", "dance", "run", "crouch", "walk", "wave"),
+            view="handheld",
+            degrees_per_frame=2.0,
+            elevation=(-15.0, 40.0),
+            noise=0.003,
+            missing=0.05,
+            limb_occlusion=0.08,
+            off_centre=0.03,
+        ),
+        _walker,
+    ),
+    "walker": Generator(
+        "a human-like figure of 19 points that walks, runs, jumps, waves, squats and dances",
+        WalkerConfig(),
+        _walker,
+    ),
+}
+
+
+def configure(name: str, options: Mapping[str, Any]) -> DatasetConfig:
+    """The options of generator `name`, some changed. Raises `InputError` for an unknown name or option."""
+    if name not in GENERATORS:
+        raise InputError(f"no generator {name!r}: choose one of {', '.join(GENERATORS)}")
+    config = GENERATORS[name].config
+    known = [f.name for f in dataclasses.fields(config)]
+    for option in options:
+        if option not in known:
+            raise InputError(f"generator {name!r} has no option {option!r}: it has {', '.join(known)}")
+    return dataclasses.replace(config, **options)
+
+
+def make(name: str, *, seed: int = 0, **options) -> tuple[Landmarks, Reconstruction]:
+    """Generate a set: its landmarks, and the exact truth with `mirror="reference"`.
+
+    `name` is one of `GENERATORS`, `options` are fields of its config (see `DatasetConfig`, `WalkerConfig`).
+    NumPy arrays, float32. The truth holds all points, hidden ones too (`visible` says which were seen), and
+    its reprojection `truth.points2d` equals `landmarks.points2d` where there is no noise. `points3d` is in
+    object units (metres for figures) and in the object's own frame: its turning and the camera's are
+    together in `cameras.rotations`. The motion, the cameras and the observation draw from separate random
+    streams, so that another noise or camera leaves the motion as it is. The same seed gives the same set on
+    every machine, to rounding.
+
+    Raises `InputError` for an unknown name or option, or a value out of range.
+    """
+    config = configure(name, options)
+    for_motion, for_cameras, for_observation = np.random.default_rng(seed).spawn(3)
+    motion = GENERATORS[name].motion(config, for_motion)
+    cameras = cameras_for(motion, config, for_cameras)
+
+    x = np.einsum("fij,fpj->fpi", cameras.rotations, motion.points)
+    if cameras.scale is not None:
+        x = x * cameras.scale[:, None, None]
+    x = x + cameras.translations[:, None]
+    image = x[..., :2]
+    if cameras.intrinsics is not None:
+        image = image / x[..., 2:] * cameras.intrinsics[0, 0] + cameras.intrinsics[:2, 2]
+    points2d, visible, confidence = observe(image, motion, config, for_observation)
+
+    single = {
+        f.name: None if (value := getattr(cameras, f.name)) is None else value.astype(np.float32)
+        for f in dataclasses.fields(cameras)
+        if f.name != "model"
+    }
+    known: dict[str, Any] = {
+        "sequence": motion.sequence,
+        "category": motion.category,
+        "edges": motion.edges,
+        "symmetric": motion.symmetric,
+        "names": motion.names,
+        "categories": motion.categories,
+    }
+    landmarks = Landmarks(
+        points2d=points2d,
+        visible=visible,
+        confidence=confidence,
+        defined=motion.defined,
+        intrinsics=single["intrinsics"],
+        camera=config.camera,
+        fps=config.fps,
+        **known,
+    )
+    points3d = motion.points.astype(np.float32)
+    truth = Reconstruction(
+        points3d=points3d,
+        cameras=cameras.replace(**single),
+        visible=visible,
+        valid3d=np.ones(visible.shape, bool) if motion.defined is None else motion.defined,
+        mirror="reference",
+        gauge="generated: object units",
+        **known,
+    )
+    return landmarks, truth
