@@ -1,0 +1,127 @@
+"""Distances between point sets with gaps, in NumPy float64: the arithmetic that the protocols are made of.
+
+Arrays are `(frame, point, 3)` with a mask `valid (frame, point)`. Points outside the mask must hold 0 (as
+`centre` leaves them); they then take no part in any norm, alignment or mean below. Errors of frames without
+enough points are NaN and never enter a mean: the protocols count the frames that remain.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+_TINY = 1e-12
+_PAIRS_AT_ONCE = 4_000_000  # bounds the memory of `stress` to some tens of MB
+
+
+def centre(
+    points: Float[np.ndarray, "frame point 3"], valid: Bool[np.ndarray, "frame point"], axes: str = "xyz"
+) -> Float[np.ndarray, "frame point 3"]:
+    """Subtract each frame's mean over its valid points; 0 at the other points, whatever is stored there.
+
+    `axes` names the coordinates that are centred: `"xyz"`, or `"z"` for the mean depth alone.
+    """
+    count = np.maximum(valid.sum(1), 1)[:, None, None]
+    points = np.where(valid[..., None], points, 0.0)
+    moved = np.array([a in axes for a in "xyz"])
+    points = points - np.where(moved, points.sum(1, keepdims=True) / count, 0.0)
+    return np.where(valid[..., None], points, 0.0)
+
+
+def frobenius(points: Float[np.ndarray, "frame point 3"]) -> Float[np.ndarray, " frame"]:
+    """Frobenius norm |S|_F of each frame, in the units of the points."""
+    return np.sqrt(np.einsum("fpi,fpi->f", points, points))
+
+
+def relative_error(
+    estimate: Float[np.ndarray, "frame point 3"], reference: Float[np.ndarray, "frame point 3"]
+) -> Float[np.ndarray, " frame"]:
+    """|S - S*|_F / |S*|_F of each frame: a fraction, not percent. NaN where |S*|_F = 0."""
+    size = frobenius(reference)
+    return np.divide(frobenius(estimate - reference), size, out=np.full_like(size, np.nan), where=size > 0)
+
+
+def point_distances(
+    estimate: Float[np.ndarray, "frame point 3"],
+    reference: Float[np.ndarray, "frame point 3"],
+    valid: Bool[np.ndarray, "frame point"],
+) -> Float[np.ndarray, "frame point"]:
+    """Euclidean distance of each point, in the units of the points; NaN where not valid."""
+    return np.where(valid, np.linalg.norm(estimate - reference, axis=-1), np.nan)
+
+
+def mean_distance(
+    estimate: Float[np.ndarray, "frame point 3"],
+    reference: Float[np.ndarray, "frame point 3"],
+    valid: Bool[np.ndarray, "frame point"],
+) -> Float[np.ndarray, " frame"]:
+    """Mean distance over the valid points of each frame (its MPJPE); NaN where there are none."""
+    count = valid.sum(1)
+    total = np.where(valid, np.linalg.norm(estimate - reference, axis=-1), 0.0).sum(1)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
+
+def stress(
+    estimate: Float[np.ndarray, "frame point 3"],
+    reference: Float[np.ndarray, "frame point 3"],
+    valid: Bool[np.ndarray, "frame point"],
+) -> Float[np.ndarray, " frame"]:
+    """Mean over the unordered pairs i < j of valid points of | |x_i - x_j| - |x*_i - x*_j| |, each frame.
+
+    Invariant to rotation, translation and mirror; not to scale. The difference counts in both directions, as
+    in C3DPO's evaluation; the one-sided ( )_+ printed in the multi-category paper is another number. NaN
+    with fewer than two valid points. Units of the points.
+    """
+    frames, points = valid.shape
+    out = np.full(frames, np.nan)
+    upper = np.triu(np.ones((points, points), bool), 1)
+    step = max(1, _PAIRS_AT_ONCE // max(1, points * points))
+    for start in range(0, frames, step):
+        part = slice(start, start + step)
+        pairs = upper & valid[part, :, None] & valid[part, None, :]
+        gap = np.abs(_pairwise(estimate[part]) - _pairwise(reference[part]))
+        count = pairs.sum((1, 2))
+        total = np.where(pairs, gap, 0.0).sum((1, 2))
+        out[part] = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    return out
+
+
+def _pairwise(points: np.ndarray) -> np.ndarray:
+    """All distances `(frame, point, point)`, by differences: the Gram form loses half of the digits."""
+    square = 0.0
+    for axis in range(3):
+        x = points[..., axis]
+        square = square + (x[:, :, None] - x[:, None, :]) ** 2
+    return np.sqrt(square)
+
+
+def match_size(
+    estimate: Float[np.ndarray, "frame point 3"], reference: Float[np.ndarray, "frame point 3"]
+) -> Float[np.ndarray, "frame point 3"]:
+    """Rescale each frame of the estimate to the Frobenius norm of the reference: S |S*|_F / |S|_F.
+
+    The ratio of norms of the published evaluations, not the least-squares scale (which shrinks with error).
+    """
+    factor = frobenius(reference) / np.maximum(frobenius(estimate), _TINY)
+    return estimate * factor[:, None, None]
+
+
+def align(
+    estimate: Float[np.ndarray, "frame point 3"],
+    reference: Float[np.ndarray, "frame point 3"],
+    *,
+    mirror: bool,
+) -> Float[np.ndarray, "frame point 3"]:
+    """Each frame rotated onto the reference: S Q with Q = argmin |S Q - S*|_F, Q orthogonal, no scale.
+
+    `mirror=True` allows det Q = -1 (Kong's evaluation); `False` keeps det Q = +1 (Umeyama, TPAMI 13(4),
+    1991). Both inputs centred. Where S^T S* has rank below 2 the minimiser is not unique; one is taken.
+    """
+    u, _, vt = np.linalg.svd(np.einsum("fpi,fpj->fij", estimate, reference))
+    if not mirror:
+        u[..., -1] *= np.sign(np.linalg.det(u) * np.linalg.det(vt))[:, None]
+    return estimate @ (u @ vt)
+
+
+def polar(matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
+    """Nearest orthogonal matrix U V^T of a 3 x 3 matrix (either determinant)."""
+    u, _, vt = np.linalg.svd(matrix)
+    return u @ vt
