@@ -1,9 +1,19 @@
 """Generated sets with exact truth, and the registry of downloadable ones."""
 
+from jnrsfm.datasets.categories import CategoriesConfig as CategoriesConfig
+from jnrsfm.datasets.categories import ChairConfig as ChairConfig
 from jnrsfm.datasets.config import VIEWS as VIEWS
 from jnrsfm.datasets.config import DatasetConfig as DatasetConfig
-from jnrsfm.datasets.config import WalkerConfig as WalkerConfig
+from jnrsfm.datasets.downloads import DOWNLOADS as DOWNLOADS
+from jnrsfm.datasets.downloads import Download as Download
+from jnrsfm.datasets.downloads import fetch as fetch
+from jnrsfm.datasets.downloads import load as load
 from jnrsfm.datasets.generators import GENERATORS as GENERATORS
 from jnrsfm.datasets.generators import Generator as Generator
 from jnrsfm.datasets.generators import configure as configure
 from jnrsfm.datasets.generators import make as make
+from jnrsfm.datasets.hand import HandConfig as HandConfig
+from jnrsfm.datasets.quadruped import QuadrupedConfig as QuadrupedConfig
+from jnrsfm.datasets.sheet import SheetConfig as SheetConfig
+from jnrsfm.datasets.sheet import grid_faces as grid_faces
+from jnrsfm.datasets.walker import WalkerConfig as WalkerConfig

@@ -58,12 +58,21 @@ class Skeleton:
         """Index of the point `name`."""
         return self.names.index(name)
 
-    def scaled(self, factors: Mapping[str, float]) -> "Skeleton":
-        """The skeleton with the offsets of some joints scaled; a factor serves left and right alike."""
-        joints = []
+    def varied(self, spread: float, rng: np.random.Generator) -> "Skeleton":
+        """The skeleton with other bone lengths: `spread` is the standard deviation of their logarithm.
+
+        Left and right stay alike. With 0 nothing is drawn from `rng`.
+        """
+        if not spread:
+            return self
+        joints, factors = [], {}
         for joint in self.joints:
-            factor = factors.get(joint.name.removeprefix("left_").removeprefix("right_"), 1.0)
-            offset = (joint.offset[0] * factor, joint.offset[1] * factor, joint.offset[2] * factor)
+            bone = joint.name.removeprefix("left_").removeprefix("right_")
+            if bone not in factors:
+                factors[bone] = float(np.exp(spread * rng.normal()))
+        for joint in self.joints:
+            x, y, z = joint.offset
+            offset = (x * factors[bone], y * factors[bone], z * factors[bone])
             joints.append(dataclasses.replace(joint, offset=offset))
         return dataclasses.replace(self, joints=tuple(joints))
 
@@ -105,7 +114,9 @@ class Skeleton:
             sequence=sequence,
             names=self.names,
             edges=np.array([[self.index(a), self.index(b)] for a, b in self.edges], np.int32),
-            symmetric=np.array([[self.index(a), self.index(b)] for a, b in pairs], np.int32).reshape(-1, 2),
+            symmetric=np.array([[self.index(a), self.index(b)] for a, b in pairs], np.int32)
+            if pairs
+            else None,
             groups={g: tuple(self.index(n) for n in names) for g, names in self.groups.items()},
         )
 

@@ -1,7 +1,10 @@
-"""Options of the generators: frozen, checked, one dataclass for each generator."""
+"""Options that all generators share: frozen and checked. Each generator adds its own in a subclass."""
 
 import dataclasses
-from typing import Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
 
 from jnrsfm.errors import InputError
 from jnrsfm.types import CAMERA_MODELS
@@ -63,6 +66,7 @@ class DatasetConfig:
 
     def __post_init__(self):
         """Check the values."""
+        check_types(self)
         one_of(self, "camera", CAMERA_MODELS)
         one_of(self, "view", VIEWS)
         one_of(self, "noise_unit", ("size", "pixels"))
@@ -86,26 +90,44 @@ class DatasetConfig:
                 f"distance={self.distance} with distance_variation={self.distance_variation}: "
                 "a perspective camera must stay at least one object size away"
             )
+        if min(self.image_size) < 1:
+            raise InputError(f"image_size={self.image_size}: give (width, height) in pixels")
         low, high = self.elevation
         if not -90 <= low <= high <= 90:
             raise InputError(f"elevation={self.elevation}: give (low, high) in degrees within [-90, 90]")
 
 
-@dataclasses.dataclass(frozen=True)
-class WalkerConfig(DatasetConfig):
-    """A human-like figure; `gaits` are taken by the clips in turn. `body_variation`: standard deviation
-    of the log bone lengths from clip to clip (0: one person throughout)."""
+# What a field's annotation accepts; bool is an int to Python, and not to us.
+_ACCEPTED: dict[Any, tuple[type, ...]] = {
+    int: (int, np.integer), float: (int, float, np.integer, np.floating), bool: (bool, np.bool_), str: (str,),
+}  # fmt: skip
 
-    gaits: tuple[str, ...] = ("walk", "run", "jump", "wave", "crouch", "dance")
-    body_variation: float = 0.0
 
-    def __post_init__(self):
-        """Check the values."""
-        super().__post_init__()
-        from jnrsfm.datasets.walker import GAITS
-
-        some_of(self, "gaits", tuple(GAITS))
-        within(self, "body_variation", 0, 0.3)
+def check_types(config) -> None:
+    """Raise unless every option has the type of its field, pairs have two entries, and numbers are finite."""
+    for field in dataclasses.fields(config):
+        value, kind = getattr(config, field.name), field.type
+        if get_origin(kind) is UnionType:
+            if value is None:
+                continue
+            kind = get_args(kind)[0]
+        if get_origin(kind) is tuple:
+            parts = get_args(kind)
+            if not isinstance(value, (tuple, list)) or (
+                parts[-1] is not Ellipsis and len(value) != len(parts)
+            ):
+                size = "any number of" if parts[-1] is Ellipsis else str(len(parts))
+                raise InputError(f"{field.name}={value!r}: give a tuple of {size} entries")
+            entries, kind = value, parts[0]
+        else:
+            entries = (value,)
+        accepted = _ACCEPTED.get(kind)
+        for entry in entries if accepted else ():
+            fits = isinstance(entry, accepted) and (kind is bool or not isinstance(entry, bool))
+            if not fits or (kind is float and not np.isfinite(entry)):
+                raise InputError(
+                    f"{field.name}={value!r}: expected {'finite ' * (kind is float)}{kind.__name__}"
+                )
 
 
 def one_of(config, name: str, known: tuple) -> None:

@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from jnrsfm.datasets.config import DatasetConfig, WalkerConfig
+from jnrsfm.datasets.categories import CategoriesConfig, ChairConfig, categories, chair
+from jnrsfm.datasets.config import DatasetConfig
+from jnrsfm.datasets.hand import HandConfig, hand
 from jnrsfm.datasets.motion import Motion
 from jnrsfm.datasets.observe import observe
+from jnrsfm.datasets.quadruped import QuadrupedConfig, quadruped
+from jnrsfm.datasets.sheet import SheetConfig, sheet
 from jnrsfm.datasets.views import cameras_for
-from jnrsfm.datasets.walker import walker
+from jnrsfm.datasets.walker import WalkerConfig, walker
 from jnrsfm.errors import InputError
 from jnrsfm.types import Landmarks, Reconstruction
 
@@ -24,12 +28,6 @@ class Generator:
     motion: Callable[[Any, np.random.Generator], Motion]
 
 
-def _walker(config: WalkerConfig, rng) -> Motion:
-    return walker(
-        config.frames, config.clips, config.fps, config.gaits, config.turning, config.body_variation, rng
-    )
-
-
 GENERATORS: Mapping[str, Generator] = {
     "demo": Generator(
         "the set of `make demo`: the walker seen by a hand-held perspective camera, with gaps and noise",
@@ -38,19 +36,33 @@ GENERATORS: Mapping[str, Generator] = {
             clips=8,
             gaits=("walk", "wave", "jump", "dance", "run", "crouch", "walk", "wave"),
             view="handheld",
-            degrees_per_frame=2.0,
+            degrees_per_frame=2.4,
+            turning=0.6,
             elevation=(-15.0, 40.0),
             noise=0.003,
             missing=0.05,
             limb_occlusion=0.08,
             off_centre=0.03,
         ),
-        _walker,
+        walker,
     ),
     "walker": Generator(
         "a human-like figure of 19 points that walks, runs, jumps, waves, squats and dances",
         WalkerConfig(),
-        _walker,
+        walker,
+    ),
+    "quadruped": Generator(
+        "a dog-like animal of 25 points that walks, trots, gallops with a bending spine, and grazes",
+        QuadrupedConfig(),
+        quadruped,
+    ),
+    "hand": Generator("a left hand of 21 points whose fingers curl and spread", HandConfig(), hand),
+    "sheet": Generator("a sheet (a grid of points) that bends without stretching", SheetConfig(), sheet),
+    "chair": Generator(
+        "rigid chairs of 16 points, each frame another one, half of them without arms", ChairConfig(), chair
+    ),
+    "categories": Generator(
+        "several of the others in one set, each with keypoints of its own", CategoriesConfig(), categories
     ),
 }
 

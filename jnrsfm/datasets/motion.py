@@ -33,6 +33,11 @@ class Motion:
     categories: tuple[str, ...] | None = None
 
 
+def clips_of(sequence) -> list[np.ndarray]:
+    """The frame indices of each clip of `sequence (frame,)`, whose clips follow one another."""
+    return np.split(np.arange(len(sequence)), np.flatnonzero(np.diff(sequence)) + 1)
+
+
 def clip_lengths(frames: int, clips: int) -> list[int]:
     """`frames` split into `clips` parts that differ by one frame at most."""
     return [frames // clips + (i < frames % clips) for i in range(clips)]
@@ -59,6 +64,12 @@ def periodic(values, phase):
     k = np.arange(1, (n - 1) // 2 + 1)
     waves = np.exp(2j * np.pi * np.multiply.outer(np.asarray(phase), k))
     return spectrum[0].real + 2 * (waves * spectrum[k]).real.sum(-1)
+
+
+def heading_of(time, turning: float, rng: np.random.Generator):
+    """A heading `(frame,)` in radians that starts anywhere and turns at about `turning` degrees a frame."""
+    start, sense = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
+    return start + np.cumsum(np.radians(turning) * (sense + 0.5 * drift(rng, time)))
 
 
 def pulse(phase, sharpness: float = 4.0):

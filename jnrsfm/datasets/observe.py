@@ -3,7 +3,7 @@
 import numpy as np
 
 from jnrsfm.datasets.config import DatasetConfig
-from jnrsfm.datasets.motion import Motion
+from jnrsfm.datasets.motion import Motion, clips_of
 
 
 def hide_limbs(motion: Motion, fraction: float, rng):
@@ -14,36 +14,40 @@ def hide_limbs(motion: Motion, fraction: float, rng):
     """
     hidden = np.zeros(motion.points.shape[:2], bool)
     defined = np.ones_like(hidden) if motion.defined is None else motion.defined
-    clips = [np.flatnonzero(motion.sequence == s) for s in np.unique(motion.sequence)]
+    clips = clips_of(motion.sequence)
     groups = [np.array(g) for g in motion.groups.values()]
-    total = defined.sum()
+    which = np.repeat(np.arange(len(clips)), [len(c) for c in clips])
+    left = fraction * defined.sum()
     for attempt in range(50 * len(hidden)):
-        if (hidden & defined).sum() >= fraction * total:
+        if left < 0.5:
             break
-        clip, group = clips[rng.integers(len(clips))], groups[rng.integers(len(groups))]
-        length = min(int(rng.integers(10, 46)), len(clip))
+        # By frame, not by clip, so that long clips get their share.
+        clip = clips[which[rng.integers(len(hidden))]]
+        group = groups[rng.integers(len(groups))]
+        length = min(int(rng.integers(10, 46)), len(clip), int(np.ceil(left / len(group))))
         start = int(rng.integers(0, len(clip) - length + 1))
         stretch = clip[start : start + length]
         crowded = hidden[stretch].any() and attempt < 10 * len(hidden)
-        if not crowded and defined[np.ix_(stretch, group)].any():
-            hidden[np.ix_(stretch, group)] = True
-    return hidden & defined
+        part = np.ix_(stretch, group)
+        if not crowded:
+            left -= (defined[part] & ~hidden[part]).sum()
+            hidden[part] |= defined[part]
+    return hidden
 
 
 def hide_bar(image, motion: Motion, fraction: float, rng):
     """`(frame, point)` bool: points behind an upright bar that sweeps through `image (frame, point, 2)`.
 
-    The bar passes to and fro over the object in 3 to 5 seconds' worth of frames; its width, relative to
+    The bar passes to and fro over the object in 90 to 150 frames; its width, relative to
     the object's, is the one that hides `fraction` of the defined points.
     """
     defined = np.ones(image.shape[:2], bool) if motion.defined is None else motion.defined
     x = np.where(defined, image[..., 0], np.nan)
     middle, half = (np.nanmax(x, 1) + np.nanmin(x, 1)) / 2, (np.nanmax(x, 1) - np.nanmin(x, 1)) / 2
     position = np.zeros(len(x))
-    for s in np.unique(motion.sequence):
-        frames = motion.sequence == s
-        turn = rng.uniform() + np.arange(frames.sum()) / rng.uniform(90, 150)
-        position[frames] = 1.3 * np.sin(2 * np.pi * turn)
+    for clip in clips_of(motion.sequence):
+        turn = rng.uniform() + np.arange(len(clip)) / rng.uniform(90, 150)
+        position[clip] = 1.3 * np.sin(2 * np.pi * turn)
     away = np.abs((x - middle[:, None]) / half[:, None] - position[:, None])
     return np.nan_to_num(away, nan=np.inf) <= np.quantile(away[defined], fraction)
 

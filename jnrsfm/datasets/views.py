@@ -3,17 +3,21 @@
 import numpy as np
 
 from jnrsfm.datasets.config import DatasetConfig
-from jnrsfm.datasets.motion import Motion, drift
+from jnrsfm.datasets.motion import Motion, clips_of, drift
 from jnrsfm.errors import InputError
 from jnrsfm.types import Cameras
 
 
 def object_size(points, defined=None) -> float:
-    """Mean over frames of the largest distance between two of `points (frame, point, 3)` that are defined."""
-    distances = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1)
-    if defined is not None:
-        distances = distances * (defined[:, :, None] & defined[:, None])
-    return float(distances.max((1, 2)).mean())
+    """Mean over frames of the largest distance between two of `points (frame, point, 3)` that are defined.
+
+    At most 256 frames, spread evenly, are looked at.
+    """
+    largest = []
+    for f in np.linspace(0, len(points) - 1, min(len(points), 256)).astype(int):
+        x = points[f] if defined is None else points[f, defined[f]]
+        largest.append(np.linalg.norm(x[:, None] - x, axis=-1).max())
+    return float(np.mean(largest))
 
 
 def look(azimuth, elevation, roll):
@@ -73,7 +77,7 @@ def cameras_for(motion: Motion, config: DatasetConfig, rng) -> Cameras:
     perspective camera to first order. Under orthography the centroid is the origin.
     """
     n = len(motion.points)
-    clips = [np.flatnonzero(motion.sequence == s) for s in np.unique(motion.sequence)]
+    clips = clips_of(motion.sequence)
     turned = look(motion.heading, np.zeros(n), np.zeros(n))
     rotations = np.concatenate([_clip_rotations(config, len(c), rng) for c in clips]) @ turned
     time = [np.arange(len(c)) / config.fps for c in clips]

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from jnrsfm.datasets.articulated import Joint, Skeleton, stand
-from jnrsfm.datasets.motion import Motion, clip_lengths, drift, periodic, pulse
+from jnrsfm.datasets.config import DatasetConfig, some_of, within
+from jnrsfm.datasets.motion import Motion, clip_lengths, drift, heading_of, periodic, pulse
 
 
 def _leg(side: str, sign: int) -> tuple[Joint, ...]:
@@ -285,26 +286,33 @@ def _clip(skeleton: Skeleton, gait: str, n: int, fps: float, turning: float, rng
     # A heel touches the ground when its ankle is 7 cm up, as in the flat foot; a toe when it is at 0.
     posed = stand(skeleton.pose(angles, n), feet, clearance=(0.07, 0.0, 0.07, 0.0))
     posed[..., 2] += np.broadcast_to(flight, (n,))[:, None]
-    start, sense = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
-    rates = np.radians(turning) * turn * (sense + 0.5 * drift(rng, time))
-    return posed, start + np.cumsum(rates)
+    return posed, heading_of(time, turning * turn, rng)
 
 
-def walker(
-    frames: int, clips: int, fps: float, gaits: tuple[str, ...], turning: float, body_variation: float, rng
-) -> Motion:
-    """Clips of a figure in motion, the gaits in turn; `turning` in degrees a frame.
+@dataclasses.dataclass(frozen=True)
+class WalkerConfig(DatasetConfig):
+    """A human-like figure; `gaits` are taken by the clips in turn. `body_variation`: standard deviation
+    of the log bone lengths from clip to clip (0: one person throughout)."""
 
-    `body_variation` is the standard deviation of the log bone lengths from clip to clip (0: one person).
-    """
+    gaits: tuple[str, ...] = ("walk", "run", "jump", "wave", "crouch", "dance")
+    body_variation: float = 0.0
+
+    def __post_init__(self):
+        """Check the values."""
+        super().__post_init__()
+        some_of(self, "gaits", tuple(GAITS))
+        within(self, "body_variation", 0, 0.3)
+
+
+def walker(config: WalkerConfig, rng: np.random.Generator) -> Motion:
+    """Clips of a figure in motion, the gaits in turn."""
     parts, headings = [], []
-    for i, n in enumerate(clip_lengths(frames, clips)):
-        skeleton = WALKER
-        if body_variation:
-            bones = sorted({j.name.removeprefix("left_").removeprefix("right_") for j in WALKER.joints})
-            skeleton = WALKER.scaled({b: float(np.exp(body_variation * rng.normal())) for b in bones})
-        points, heading = _clip(skeleton, gaits[i % len(gaits)], n, fps, turning, rng)
+    lengths = clip_lengths(config.frames, config.clips)
+    for i, n in enumerate(lengths):
+        gait = config.gaits[i % len(config.gaits)]
+        skeleton = WALKER.varied(config.body_variation, rng)
+        points, heading = _clip(skeleton, gait, n, config.fps, config.turning, rng)
         parts.append(points)
         headings.append(heading)
-    sequence = np.repeat(np.arange(clips, dtype=np.int32), clip_lengths(frames, clips))
+    sequence = np.repeat(np.arange(config.clips, dtype=np.int32), lengths)
     return WALKER.motion(np.concatenate(parts), np.concatenate(headings), sequence)
