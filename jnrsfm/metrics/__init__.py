@@ -1,6 +1,12 @@
 """Distances, the named protocols of the literature, error curves, and the label-free report card."""
 
+from jnrsfm.metrics import curves as curves
 from jnrsfm.metrics import distances as distances
+from jnrsfm.metrics import quality as quality
+from jnrsfm.metrics.curves import error_curves as error_curves
+from jnrsfm.metrics.curves import frame_errors as frame_errors
+from jnrsfm.metrics.curves import point_errors as point_errors
+from jnrsfm.metrics.curves import success_rate as success_rate
 from jnrsfm.metrics.protocols import PROTOCOLS as PROTOCOLS
 from jnrsfm.metrics.protocols import Aligned as Aligned
 from jnrsfm.metrics.protocols import C3dpo as C3dpo
@@ -9,3 +15,6 @@ from jnrsfm.metrics.protocols import evaluate as evaluate
 from jnrsfm.metrics.protocols import evaluate_by_category as evaluate_by_category
 from jnrsfm.metrics.protocols import overwrite_visible_xy as overwrite_visible_xy
 from jnrsfm.metrics.protocols import protocol as protocol
+from jnrsfm.metrics.quality import restart_spread as restart_spread
+from jnrsfm.metrics.report_card import format_card as format_card
+from jnrsfm.metrics.report_card import report_card as report_card

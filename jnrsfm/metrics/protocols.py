@@ -401,7 +401,7 @@ def overwrite_visible_xy(estimate: Reconstruction, landmarks: Landmarks) -> Reco
         raise InputError(
             f"reconstruction has {_size(estimate.points3d)}, the landmarks have {_size(landmarks.points2d)}"
         )
-    points = _camera_points(estimate)
+    points = camera_points(estimate)
     seen = np.asarray(landmarks.visible, bool)[..., None]
     points[..., :2] = np.where(seen, np.asarray(landmarks.points2d, float), points[..., :2])
     identity = np.broadcast_to(np.eye(3), (len(points), 3, 3))
@@ -433,6 +433,16 @@ def category_names(record: Reconstruction) -> np.ndarray:
     return np.asarray(record.categories)[index] if record.categories else index.astype(str)
 
 
+def camera_points(record: Reconstruction) -> np.ndarray:
+    """`(frame, point, 3)` camera-frame points in NumPy float64; the record's own are float32 without x64."""
+    x = np.asarray(record.points3d, float) @ np.asarray(record.rotations, float).mT
+    if record.scale is not None:
+        x = x * np.asarray(record.scale, float)[:, None, None]
+    if record.translations is not None:
+        x = x + np.asarray(record.translations, float)[:, None]
+    return x
+
+
 def _clips(record: Reconstruction) -> np.ndarray:
     return (
         np.full(record.n_frames, "") if record.sequence is None else np.asarray(record.sequence).astype(str)
@@ -452,16 +462,6 @@ def _on_host(record: Reconstruction) -> Reconstruction:
     return jax.tree_util.tree_map(np.asarray, record)
 
 
-def _camera_points(record: Reconstruction) -> np.ndarray:
-    """Camera-frame points in float64 (`Reconstruction.camera_points` is float32 unless x64 is on)."""
-    x = np.asarray(record.points3d, float) @ np.asarray(record.rotations, float).mT
-    if record.scale is not None:
-        x = x * np.asarray(record.scale, float)[:, None, None]
-    if record.translations is not None:
-        x = x + np.asarray(record.translations, float)[:, None]
-    return x
-
-
 def _matched(
     estimate: Reconstruction, reference: Reconstruction, *, object_frame: bool = False, centre: str = "xyz"
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -475,7 +475,7 @@ def _matched(
     for name, record in (("reconstruction", estimate), ("reference", reference)):
         # masked entries may hold anything; they must not warn or leak on the way
         record = record.replace(points3d=np.where(valid[..., None], np.asarray(record.points3d, float), 0.0))
-        x = record.points3d if object_frame else _camera_points(record)
+        x = record.points3d if object_frame else camera_points(record)
         bad = valid & ~np.isfinite(x).all(-1)
         if bad.any():
             frame, point = np.argwhere(bad)[0]

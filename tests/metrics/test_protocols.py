@@ -187,7 +187,7 @@ def test_long_sets_are_scored_in_chunks(monkeypatch):
 def camera_shapes(estimate):
     """The estimate with its shapes in the camera frame, float64."""
     return estimate.replace(
-        points3d=metrics.protocols._camera_points(estimate),
+        points3d=metrics.protocols.camera_points(estimate),
         cameras=Cameras(rotations=np.broadcast_to(EYE, (estimate.n_frames, 3, 3))),
     )
 
