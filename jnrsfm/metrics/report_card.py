@@ -50,6 +50,7 @@ THRESHOLDS: dict[str, Threshold] = {
 
 FLAT, DEEP = 0.1, 3.0  # depth over width beyond which a shape is suspicious, whatever the object
 FEWEST_HELD_OUT = 20
+MOST_FRAMES = 2000
 NEEDED_VISIBLE = 4  # fewer visible points in a frame cannot fix a camera and a shape
 
 REPROJECTION_IS_NOT_PROOF = (
@@ -309,8 +310,10 @@ class _Card:
             )
         shares = []
         for g in groups:
-            seen = np.asarray(self.landmarks.points2d, float)[g]
-            shares.append(quality.beyond_rank(seen, self.visible[g]))
+            frames = np.flatnonzero(g)
+            frames = frames[:: -(-len(frames) // MOST_FRAMES)]  # a share needs no more of them
+            seen = np.asarray(self.landmarks.points2d)[frames].astype(float)
+            shares.append(quality.beyond_rank(seen, self.visible[frames]))
         known = [s for s in shares if np.isfinite(s[0])]
         if known:
             two, three = min(known)
