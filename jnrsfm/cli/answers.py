@@ -1,0 +1,66 @@
+"""What a verb answers: data for `--json`, text for people."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What a verb found: `data` for `--json`, `text` for people."""
+
+    data: dict[str, Any]
+    text: str
+
+
+def jsonable(value: Any) -> Any:
+    """A value as strict JSON takes it: arrays as lists, NaN and infinity as null, paths as strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [jsonable(v) for v in value]
+    if hasattr(value, "tolist"):  # NumPy and JAX arrays and scalars
+        return jsonable(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def fit_answer(method: str, result: Any, out: Path) -> Answer:
+    """What a fit found, for machines and for people."""
+    from jnrsfm.metrics import format_card
+
+    r = result.reconstruction
+    data = {
+        "method": method,
+        "out": out,
+        "frames": r.n_frames,
+        "points": r.n_points,
+        "camera": r.cameras.model,
+        "mirror": r.mirror,
+        "gauge": r.gauge,
+        "card": result.card,
+    }
+    text = f"{r.n_frames} frames, {r.n_points} points, {r.cameras.model} camera, mirror: {r.mirror}"
+    return Answer(data, f"{text}\n\n{format_card(result.card)}\n\nopen {out / 'report.html'}")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as columns of text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def number(value: Any) -> str:
+    """Four significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def yes_or_no(flag: bool) -> str:
+    """A flag for people."""
+    return "yes" if flag else "no"

@@ -1,0 +1,307 @@
+"""The verbs: frozen dataclasses whose fields are the arguments; `run` calls the library."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from jnrsfm.cli.answers import Answer, fit_answer, number, table, yes_or_no
+from jnrsfm.cli.places import check_output_file, check_run_folder
+from jnrsfm.errors import InputError
+
+DEFAULT_METHOD = "deep-nrsfm++"
+Camera = Literal["auto", "orthographic", "weak-perspective", "perspective"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verb:
+    """What all verbs take."""
+
+    json: bool = dataclasses.field(default=False, kw_only=True)
+    """Print one JSON object on stdout and nothing else there."""
+    debug: bool = dataclasses.field(default=False, kw_only=True)
+    """Show the traceback of an error."""
+
+    def run(self) -> Answer:
+        """Do it."""
+        raise TypeError(f"{type(self).__name__} is not a verb")
+
+    def resume_hint(self) -> str:
+        """How to go on after an interrupt; empty where there is nothing to go on with."""
+        return ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader(Verb):
+    """What the verbs take that read landmarks."""
+
+    format: Annotated[str | None, arg(metavar="NAME")] = dataclasses.field(default=None, kw_only=True)
+    """Format of the input file; unset goes by its extension and content."""
+    option: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = dataclasses.field(
+        default=(), kw_only=True
+    )
+    """Options of the input's format, such as rows=blocked for a MATLAB file."""
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """Keyword arguments for the readers of `jnrsfm.io`. Raises InputError for what is no KEY=VALUE."""
+        options = {}
+        for text in self.option:
+            key, equals, value = text.partition("=")
+            if not (key.isidentifier() and equals):
+                raise InputError(f"--option {text!r}: expected KEY=VALUE, such as rows=blocked")
+            options[key] = _scalar(value)
+        return {"format": self.format, **options}
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit(Reader):
+    """Reconstruct 3D shapes and cameras from a file of 2D landmarks, into a run folder."""
+
+    input: Positional[Path]
+    """2D landmarks (jnrsfm info FILE says what is in it)."""
+    out: Annotated[Path, arg(metavar="RUN")]
+    """Run folder: new or empty, unless --resume."""
+    method: str = DEFAULT_METHOD
+    """Method (jnrsfm methods lists them); --method NAME --help shows the settings of another."""
+    camera: Camera = "auto"
+    """Camera model; auto takes the file's, else orthographic."""
+    restarts: Annotated[int | None, arg(metavar="N")] = None
+    """Independent starts, of which the best without labels is kept; unset leaves it to the method."""
+    seed: int = 0
+    """Seed of all randomness."""
+    resume: bool = False
+    """Go on with the interrupted run in --out."""
+    reference: Annotated[Path | None, arg(metavar="FILE")] = None
+    """File with 3D to compare with in the report; never used to fit or to choose."""
+    config: Annotated[Path | None, arg(metavar="FILE.yaml")] = None
+    """Method settings to start from, a run's config.yaml for example; options override it."""
+    drop_empty: bool = False
+    """Leave out the frames that show too few points for the camera model, instead of refusing the file."""
+    quiet: bool = False
+    """No progress on stderr."""
+
+    def run(self) -> Answer:
+        """Read, fit, summarise."""
+        info = method_info(self.method)
+        if self.camera != "auto" and self.camera not in info.cameras:
+            raise InputError(
+                f"method {info.name} has no {self.camera} camera: choose from {', '.join(info.cameras)}"
+            )
+        check_run_folder(self.out, self.resume)
+        from jnrsfm import api, io
+
+        landmarks = io.read_landmarks(self.input, **self.reading)
+        reference = _read_reference(self.reference)
+        camera = self.camera if self.camera != "auto" else landmarks.camera or "orthographic"
+        if self.drop_empty:
+            landmarks, kept = io.drop_empty(landmarks, camera)
+            reference = None if reference is None else reference.select(kept)
+        io.check_landmarks(landmarks, camera, str(self.input))
+        result = api.fit(
+            landmarks,
+            method=info.name,
+            camera=None if self.camera == "auto" else self.camera,
+            restarts=self.restarts,
+            seed=self.seed,
+            out=self.out,
+            resume=self.resume,
+            reference=reference,
+            config=self.settings_of(info),
+            progress=not self.quiet,
+        )
+        return fit_answer(info.name, result, self.out)
+
+    def settings_of(self, method: Any) -> Any:
+        """The method's config as the command line chose it, of the method's own class."""
+        chosen = self.settings  # type: ignore[attr-defined]  # the field that the parser adds
+        return method.config(**{f.name: getattr(chosen, f.name) for f in dataclasses.fields(method.config)})
+
+    def resume_hint(self) -> str:
+        """The run goes on from its last checkpoint."""
+        return (
+            "; the same command with --resume goes on from the last checkpoint" if self.out.is_dir() else ""
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo(Verb):
+    """Train on the embedded example (a walker seen through a moving camera, limbs hidden at times)."""
+
+    out: Annotated[Path, arg(metavar="RUN")] = Path("demo")
+    """Run folder: new or empty."""
+    seed: int = 0
+    """Seed of the example and of the training."""
+    quiet: bool = False
+    """No progress on stderr."""
+
+    def run(self) -> Answer:
+        """Generate, fit, summarise."""
+        check_run_folder(self.out, resume=False)
+        from jnrsfm import api
+
+        result = api.demo(self.out, seed=self.seed, progress=not self.quiet)
+        return fit_answer(DEFAULT_METHOD, result, self.out)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lift(Reader):
+    """Apply a learned model to frames that it has not seen, one forward pass."""
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Run folder of jnrsfm fit."""
+    input: Positional[Path]
+    """2D landmarks with the same points."""
+    out: Annotated[Path, arg(metavar="FILE.npz")]
+    """Reconstruction to write."""
+
+    def run(self) -> Answer:
+        """Load, lift, write."""
+        check_output_file(self.out, self.input)
+        from jnrsfm import api, io
+
+        model = api.load(self.run_folder)
+        reconstruction = model.lift(io.read_landmarks(self.input, **self.reading))
+        io.write_reconstruction(self.out, reconstruction)
+        frames, points = reconstruction.n_frames, reconstruction.n_points
+        return Answer(
+            {"out": self.out, "frames": frames, "points": points, "mirror": reconstruction.mirror},
+            f"wrote {self.out}: {frames} frames, {points} points, mirror: {reconstruction.mirror}",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Eval(Verb):
+    """Score a reconstruction against 3D reference under named protocols."""
+
+    reconstruction: Annotated[Positional[Path], arg(metavar="RECONSTRUCTION.npz")]
+    """Written by fit or lift."""
+    reference: Annotated[Positional[Path], arg(metavar="REFERENCE.npz")]
+    """The same frames and points, with points3d."""
+    protocol: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ()
+    """Protocols (docs/conventions.md); all that apply where none is named."""
+
+    def run(self) -> Answer:
+        """Read both, evaluate."""
+        from jnrsfm import io, metrics
+
+        reconstruction = io.read_reconstruction(self.reconstruction)
+        reference = _read_reference(self.reference)
+        protocols = metrics.evaluate(reconstruction, reference, list(self.protocol) or None)
+        rows = [("protocol", "metric", "value")]
+        rows += [(p, m, number(v)) for p, values in protocols.items() for m, v in values.items()]
+        return Answer({"protocols": protocols}, table(rows))
+
+
+@dataclasses.dataclass(frozen=True)
+class Report(Verb):
+    """Write report.html and report.png of a run folder again."""
+
+    run_folder: Annotated[Positional[Path], arg(metavar="RUN")]
+    """Run folder of jnrsfm fit."""
+    reference: Annotated[Path | None, arg(metavar="FILE")] = None
+    """File with 3D to compare with; the run's own where there is one."""
+
+    def run(self) -> Answer:
+        """Rewrite the two files."""
+        from jnrsfm import api
+
+        reference = _read_reference(self.reference)
+        page = api.write_run_report(self.run_folder, reference=reference)
+        return Answer({"report": page}, f"wrote {page}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Convert(Reader):
+    """Copy landmarks, and 3D where there is any, from one file format to another."""
+
+    src: Annotated[Positional[Path], arg(metavar="SRC")]
+    """File to read."""
+    dst: Annotated[Positional[Path], arg(metavar="DST")]
+    """File to write; its extension names the format."""
+    drop_empty: bool = False
+    """Leave out the frames that show too few points for a fit."""
+
+    def run(self) -> Answer:
+        """Read and write."""
+        from jnrsfm import io
+
+        io.convert(self.src, self.dst, drop_empty=self.drop_empty, **self.reading)
+        return Answer({"src": self.src, "dst": self.dst}, f"wrote {self.dst}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Info(Reader):
+    """Say what a file holds: frames, points, gaps, clips, camera, 3D."""
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    """Landmarks or a reconstruction."""
+
+    def run(self) -> Answer:
+        """Read and describe."""
+        from jnrsfm import io
+
+        facts = io.info(self.file, **self.reading)
+        return Answer(facts, io.format_info(facts))
+
+
+@dataclasses.dataclass(frozen=True)
+class Methods(Verb):
+    """List the methods and what each can take."""
+
+    def run(self) -> Answer:
+        """From the registry."""
+        from jnrsfm.methods import METHODS
+
+        fields = ("name", "kind", "summary", "cameras", "missing", "needs_order", "unseen", "source", "state")
+        data = [{name: getattr(m, name) for name in fields} for m in METHODS.values()]
+        rows = [("method", "kind", "cameras", "gaps", "unseen frames", "state", "what")]
+        rows += [
+            (
+                m.name,
+                m.kind,
+                ", ".join(m.cameras),
+                yes_or_no(m.missing),
+                yes_or_no(m.unseen),
+                m.state,
+                m.summary,
+            )
+            for m in METHODS.values()
+        ]
+        return Answer({"methods": data}, table(rows))
+
+
+VERBS: dict[str, type[Verb]] = {
+    "demo": Demo, "fit": Fit, "lift": Lift, "eval": Eval, "report": Report, "convert": Convert, "info": Info,
+    "methods": Methods,
+}  # fmt: skip
+
+
+def method_info(name: str) -> Any:
+    """The registry's entry. Raises InputError for an unknown name, with the known ones."""
+    from jnrsfm.methods import METHODS
+
+    if name not in METHODS:
+        raise InputError(f"unknown method {name!r}: choose from {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def _read_reference(path: Path | None) -> Any:
+    """The 3D of a file, or None without a path. Raises InputError where the file holds none."""
+    if path is None:
+        return None
+    from jnrsfm import io
+
+    reference = io.read_reference(path)
+    if reference is None:
+        raise InputError(f"{path}: holds no 3D to compare with (key 'points3d'): name a file that does")
+    return reference
+
+
+def _scalar(text: str) -> int | float | str:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text

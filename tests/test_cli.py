@@ -1,0 +1,480 @@
+"""The command line: exit codes, one-line errors, pure JSON. In one process, since a start costs seconds."""
+
+import dataclasses
+import errno
+import json
+import os
+import subprocess
+import sys
+import types
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jnrsfm import cli
+from jnrsfm.cli import answers, parsing, places, verbs
+from jnrsfm.errors import InputError
+from jnrsfm.types import Cameras, Reconstruction
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.fast
+
+
+@dataclasses.dataclass(frozen=True)
+class Adam:
+    """A nested part."""
+
+    rate: float = 1e-3
+    """Step size."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of a made-up method, one of which (`camera`) fit takes itself."""
+
+    steps: int = 100
+    """Training steps."""
+    sizes: tuple[int, ...] | None = None
+    """Dictionary sizes."""
+    robust: bool = True
+    """Robust loss."""
+    camera: str = "orthographic"
+    adam: Adam = dataclasses.field(default_factory=Adam)
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """One made-up method in the registry, so that parsing is tested apart from any real method."""
+    info = types.SimpleNamespace(
+        name="made-up", kind="learned", summary="does nothing", cameras=("orthographic", "perspective"),
+        missing=True, needs_order=False, unseen=True, source="none", config=Config, state="works",
+    )  # fmt: skip
+    monkeypatch.setattr("jnrsfm.methods.METHODS", {"made-up": info}, raising=False)
+    monkeypatch.setattr(verbs, "DEFAULT_METHOD", "made-up")
+    return info
+
+
+@pytest.fixture
+def verb(monkeypatch):
+    """A verb `try` whose run the test supplies."""
+
+    def install(run, **hint):
+        @dataclasses.dataclass(frozen=True)
+        class Try(verbs.Verb):
+            """Try."""
+
+            def run(self):
+                return run()
+
+            def resume_hint(self):
+                return hint.get("hint", "")
+
+        monkeypatch.setitem(verbs.VERBS, "try", Try)
+
+    return install
+
+
+def refusal(capsys, argv, code=2) -> str:
+    """The one line on stderr of a command that fails, and nothing on stdout."""
+    assert cli.main([str(a) for a in argv]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("jnrsfm: ")
+    assert err.count("\n") == 1, err
+    return err
+
+
+# ---------------------------------------------------------------- parsing
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["fot"], "unknown option: fot: verbs are demo, fit, lift"),
+        (["info"], "missing from jnrsfm info: FILE (jnrsfm info --help)"),
+        (["info", "a", "--jsn"], "unknown option: --jsn"),
+        (["eval", "a.npz"], "missing from jnrsfm eval: REFERENCE.npz"),
+        (["eval", "a.npz", "b.npz", "--protocl", "kong"], "did you mean --protocol?"),
+        (["fit", "a.npz"], "missing from jnrsfm fit: --out RUN"),
+        (["fit", "a.npz", "--out", "r", "--stepz", "3"], "unknown option: --stepz, 3: did you mean --steps?"),
+        (["fit", "a.npz", "--out", "r", "--steps", "many"], "--steps"),
+        (["fit", "a.npz", "--out", "r", "--camera", "fisheye"], "'fisheye'"),
+        (["fit", "a.npz", "--out", "r", "--method", "deep-nrsfm+++"], "unknown method 'deep-nrsfm+++'"),
+        (["fit", "a.npz", "--out", "r", "--method=x"], "choose from made-up"),
+        (["fit", "a.npz", "--out", "r", "--config", "no.yaml"], "no.yaml: No such file"),
+        (
+            ["fit", "a", "--out", "r", "--method", "made-up", "--camera", "weak-perspective"],
+            "has no weak-perspective camera",
+        ),
+    ],
+)
+def test_a_bad_command_line_is_one_line_and_exit_2(capsys, made_up, argv, says):
+    assert says in refusal(capsys, argv)
+
+
+def test_settings_of_the_method_are_options_of_fit(made_up):
+    options = ["--steps", "7", "--sizes", "8", "4", "--no-robust", "--adam.rate", "0.5"]
+    fit = parsing.parse(["fit", "x.npz", "--out", "r", *options])
+    assert isinstance(fit, verbs.Fit)
+    assert fit.settings_of(made_up) == Config(7, (8, 4), False, adam=Adam(0.5))
+    assert (fit.input, fit.out, fit.camera, fit.restarts, fit.seed) == (
+        Path("x.npz"),
+        Path("r"),
+        "auto",
+        None,
+        0,
+    )
+
+
+def test_options_override_the_config_file(made_up, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("steps: 5\nsizes: [2, 1]\ncamera: perspective\n")
+    fit = parsing.parse(["fit", "x", "--out", "r", "--config", str(path), "--sizes", "3"])
+    assert fit.settings_of(made_up) == Config(5, (3,), camera="perspective")
+
+
+def test_a_typo_in_the_config_file_is_refused(capsys, made_up, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("stesp: 5\n")
+    line = refusal(capsys, ["fit", "x", "--out", tmp_path / "r", "--config", path])
+    assert f"{path}: no setting 'stesp': did you mean 'steps'?" in line
+
+
+def test_help_shows_the_settings_with_their_defaults(capsys, made_up):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["fit", "--method", "made-up", "--help"])
+    assert stop.value.code == 0
+    out = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--steps INT Training steps. (default: 100)" in out
+    assert "--adam.rate FLOAT Step size. (default: 0.001)" in out
+    assert out.count("Camera model; auto takes the file's") == 1
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"], ["--version"], ["eval", "--help"], ["demo", "-h"]])
+def test_help_is_on_stdout_with_exit_0(capsys, argv):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(argv)
+    assert stop.value.code == 0
+    out, err = capsys.readouterr()
+    assert "jnrsfm" in out
+    assert err == ""
+
+
+def test_the_command_line_starts_without_jax():
+    code = (
+        "import sys; from jnrsfm import cli\n"
+        "try: cli.main(['--help'])\nexcept SystemExit: pass\n"
+        "sys.exit('jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for name in verbs.VERBS:
+        assert f" {name} " in done.stdout
+
+
+# ---------------------------------------------------------------- answers and failures
+
+
+def test_json_is_the_only_thing_on_stdout(capsys, verb):
+    def run():
+        print("a library that prints")
+        warnings.warn("mind\nthis", UserWarning, stacklevel=1)
+        return answers.Answer({"x": np.float32(np.nan), "y": np.arange(2), "p": Path("a")}, "text")
+
+    verb(run)
+    assert cli.main(["try", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"x": None, "y": [0, 1], "p": "a"}
+    assert out.count("\n") == 1
+    assert err == "a library that prints\njnrsfm: warning: mind this\n"
+    assert cli.main(["try"]) == 0
+    assert capsys.readouterr().out == "text\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (InputError("a.npz: key 'points2d' is absent"), 2, "jnrsfm: a.npz: key 'points2d' is absent\n"),
+        (InputError("two\nlines"), 2, "jnrsfm: two lines\n"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a.npz"), 2, "jnrsfm: a.npz: No such file: check"),
+        (OSError(errno.ENOSPC, "No space left on device", "run/x"), 2, "run/x: No space left on device"),
+        (OSError(errno.EIO, "Input/output error"), 1, "--debug"),
+        (
+            ZeroDivisionError("division by zero"),
+            1,
+            "ZeroDivisionError: division by zero (a failure of ours: --d",
+        ),
+        (KeyboardInterrupt(), 130, "jnrsfm: interrupted; say --resume\n"),
+    ],
+)
+def test_exit_code_and_line_of_each_kind_of_error(capsys, verb, error, code, says):
+    def run():
+        raise error
+
+    verb(run, hint="; say --resume")
+    assert says in refusal(capsys, ["try", "--json"], code)
+
+
+def test_debug_shows_the_traceback(capsys, verb):
+    verb(lambda: 1 / 0)
+    assert cli.main(["try", "--debug"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("jnrsfm: ZeroDivisionError")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    code = "import sys; from jnrsfm import cli; sys.exit(cli.main(['methods']))"
+    if not hasattr(os, "pipe"):
+        pytest.skip("no pipes")
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---------------------------------------------------------------- places to write
+
+
+def test_a_run_folder_must_be_new_or_empty(tmp_path):
+    places.check_run_folder(tmp_path / "new" / "run", resume=False)
+    assert not (tmp_path / "new").exists()
+    run = tmp_path / "run"
+    run.mkdir()
+    places.check_run_folder(run, resume=False)
+    with pytest.raises(InputError, match="holds no run to resume"):
+        places.check_run_folder(run, resume=True)
+    (run / "notes.txt").touch()
+    with pytest.raises(InputError, match=r"run: is not empty: choose another --out"):
+        places.check_run_folder(run, resume=False)
+    (run / "config.yaml").touch()
+    with pytest.raises(InputError, match=r"run: holds another run: .*--resume"):
+        places.check_run_folder(run, resume=False)
+    places.check_run_folder(run, resume=True)
+    with pytest.raises(InputError, match="is a file"):
+        places.check_run_folder(run / "config.yaml", resume=False)
+
+
+def test_no_permission_is_said_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *a, **k: False)
+    with pytest.raises(InputError, match="no permission to write in"):
+        places.check_run_folder(tmp_path / "a" / "b", resume=False)
+    with pytest.raises(InputError, match="no permission to write in"):
+        places.check_output_file(tmp_path / "a.npz", tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("a.txt", "is written as .npz"),
+        ("folder.npz", "is a folder"),
+        ("in.npz", "is the input itself"),
+        ("none/a.npz", "does not exist"),
+    ],
+)
+def test_a_bad_output_file_is_refused_before_any_work(tmp_path, out, says):
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "in.npz").touch()
+    with pytest.raises(InputError, match=says):
+        places.check_output_file(tmp_path / out, tmp_path / "in.npz")
+
+
+# ---------------------------------------------------------------- verbs over files
+
+
+def walk(rng, frames=12, points=6) -> Reconstruction:
+    """A small random reconstruction with proper rotations."""
+    q, _ = np.linalg.qr(rng.normal(size=(frames, 3, 3)))
+    q *= np.linalg.det(q)[:, None, None]
+    shapes = rng.normal(size=(frames, points, 3)).astype(np.float32)
+    shapes -= shapes.mean(1, keepdims=True)
+    return Reconstruction(points3d=shapes, cameras=Cameras(rotations=q.astype(np.float32)))
+
+
+@pytest.fixture
+def files(tmp_path, rng):
+    """A landmark file with its 3D, a perfect reconstruction of it, and one with a point too few."""
+    from jnrsfm import io
+
+    truth = walk(rng)
+    points2d = np.asarray(truth.points2d)
+    np.savez(
+        tmp_path / "walk.npz",
+        points2d=points2d, visible=np.ones(points2d.shape[:2], bool), points3d=truth.points3d,
+        rotations=truth.rotations, camera="orthographic",
+    )  # fmt: skip
+    io.write_reconstruction(tmp_path / "perfect.npz", truth)
+    io.write_reconstruction(tmp_path / "short.npz", truth.replace(points3d=truth.points3d[:, 1:]))
+    return tmp_path
+
+
+def answer(capsys, argv) -> dict:
+    """The JSON object of a command that succeeds."""
+    code = cli.main([*map(str, argv), "--json"])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_eval_scores_under_named_protocols(capsys, files):
+    scores = answer(
+        capsys, ["eval", files / "perfect.npz", files / "walk.npz", "--protocol", "kong", "akhter"]
+    )
+    assert set(scores["protocols"]) == {"kong", "akhter"}
+    assert scores["protocols"]["kong"]["normalized_error"] < 1e-6
+    assert scores["protocols"]["akhter"]["e3d"] < 1e-6
+    every = answer(capsys, ["eval", files / "perfect.npz", files / "walk.npz"])
+    assert {"kong", "frame-mirror", "one-mirror", "akhter", "c3dpo", "deep-nrsfm++"} <= set(
+        every["protocols"]
+    )
+
+
+def test_eval_prints_a_table_for_people(capsys, files):
+    assert cli.main(["eval", str(files / "perfect.npz"), str(files / "walk.npz"), "--protocol", "kong"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["protocol", "metric", "value"]
+    assert all(line.startswith("kong") for line in lines[1:])
+
+
+def test_info_and_convert(capsys, files):
+    before = answer(capsys, ["info", files / "walk.npz"])
+    answer(capsys, ["convert", files / "walk.npz", files / "copy.npz"])
+    after = answer(capsys, ["info", files / "copy.npz"])
+    for facts in (before, after):
+        facts.pop("file", None)
+        facts.pop("path", None)
+    assert before == after
+    assert cli.main(["info", str(files / "walk.npz")]) == 0
+    text = capsys.readouterr().out
+    assert "12" in text
+    assert "6" in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["info", "none.npz"], "none.npz"),
+        (["info", "."], "is a folder"),
+        (["convert", "walk.npz", "walk.xyz"], "walk.xyz"),
+        (["convert", "walk.npz", "none/walk.npz"], "does not exist"),
+        (["eval", "none.npz", "walk.npz"], "none.npz"),
+        (["eval", "perfect.npz", "walk.npz", "--protocol", "kongg"], "unknown protocol 'kongg'"),
+        (["eval", "short.npz", "walk.npz"], "points"),
+        (["eval", "walk.npz", "2d.npz"], "points3d"),
+        (["fit", "none.npz", "--out", "run"], "none.npz: no such file"),
+        (["fit", "2d.npz", "--out", "run", "--reference", "2d.npz"], "holds no 3D"),
+        (["fit", "gaps.npz", "--out", "run"], "gaps.npz: frame 3"),
+        (["fit", "flat.npz", "--out", "run"], "flat.npz"),
+        (["fit", "walk.npz", "--out", "run", "--camera", "perspective"], "intrinsics"),
+        (["fit", "walk.npz", "--out", "run", "--option", "rows=blocked"], "no option 'rows'"),
+        (["fit", "walk.npz", "--out", "run", "--option", "rows"], "expected KEY=VALUE"),
+        (["info", "walk.npz", "--format", "nzp"], "unknown format 'nzp'"),
+        (["fit", "pickle.npz", "--out", "run"], "pickle.npz"),
+        (["fit", "cut.npz", "--out", "run"], "cut.npz"),
+        (["fit", "walk.npz", "--out", "."], "is not empty"),
+        (["lift", "none", "walk.npz", "--out", "x.npz"], "none"),
+        (["lift", ".", "walk.npz", "--out", "x.txt"], ".npz"),
+        (["report", "none"], "none"),
+    ],
+)
+def test_bad_files_are_one_line_and_exit_2(capsys, files, monkeypatch, argv, says):
+    monkeypatch.chdir(files)
+    walk = dict(np.load("walk.npz"))
+    np.savez("2d.npz", points2d=walk["points2d"], visible=walk["visible"])
+    gaps = np.ones(walk["visible"].shape, bool)
+    gaps[3] = False
+    np.savez("gaps.npz", points2d=walk["points2d"], visible=gaps)
+    np.savez("flat.npz", points2d=np.cumsum(np.ones((12, 6, 2)), 1))
+    np.savez("pickle.npz", points2d=np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    Path("cut.npz").write_bytes(Path("walk.npz").read_bytes()[:200])
+    assert says in refusal(capsys, argv)
+    assert not Path("run").exists()
+    assert not Path("x.npz").exists()
+
+
+def test_fit_passes_on_what_the_user_said(capsys, files, made_up, monkeypatch):
+    calls = []
+    card = {"items": [{"name": "bones", "value": 0.1, "unit": "fraction", "verdict": "fair", "explain": "e"}]}
+
+    def fit(landmarks, **given):
+        calls.append((landmarks, given))
+        return types.SimpleNamespace(
+            reconstruction=walk(np.random.default_rng(0)), card={**card, "warnings": []}
+        )
+
+    api = types.ModuleType("jnrsfm.api")
+    api.fit = fit
+    monkeypatch.setitem(sys.modules, "jnrsfm.api", api)
+    monkeypatch.setattr("jnrsfm.api", api, raising=False)
+    monkeypatch.chdir(files)
+    argv = [
+        "fit",
+        "walk.npz",
+        "--method",
+        "made-up",
+        "--out",
+        "run",
+        "--seed",
+        "3",
+        "--restarts",
+        "2",
+        "--steps",
+        "9",
+        "--quiet",
+    ]
+    found = answer(capsys, [*argv, "--reference", "walk.npz"])
+    landmarks, given = calls[0]
+    assert landmarks.points2d.shape == (12, 6, 2)
+    assert given.pop("reference").points3d.shape == (12, 6, 3)
+    assert given == {
+        "method": "made-up", "camera": None, "restarts": 2, "seed": 3, "out": Path("run"), "resume": False,
+        "config": Config(steps=9), "progress": False,
+    }  # fmt: skip
+    assert type(given["config"]) is Config
+    assert found["card"]["items"][0]["verdict"] == "fair"
+    assert (found["frames"], found["points"], found["mirror"]) == (12, 6, "none")
+    assert cli.main(argv) == 0
+    out = capsys.readouterr().out
+    assert "12 frames, 6 points, orthographic camera" in out
+    assert "bones  fair" in out
+    assert out.endswith("open run/report.html\n")
+
+
+def test_frames_with_too_few_points_can_be_left_out(capsys, files, made_up, monkeypatch):
+    landmarks = dict(np.load(files / "walk.npz"))
+    landmarks["visible"] = landmarks["visible"].copy()
+    landmarks["visible"][3] = False
+    np.savez(files / "gaps.npz", **landmarks)
+    answer(capsys, ["convert", files / "gaps.npz", files / "kept.npz", "--drop-empty"])
+    assert answer(capsys, ["info", files / "kept.npz"])["frames"] == 11
+
+
+def test_methods_lists_the_registry(capsys):
+    from jnrsfm.methods import METHODS
+
+    listed = answer(capsys, ["methods"])["methods"]
+    assert [m["name"] for m in listed] == list(METHODS)
+    assert cli.main(["methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(METHODS) + 1
+
+
+def test_every_registered_method_shows_its_settings(capsys):
+    from jnrsfm.methods import METHODS
+
+    for name, method in METHODS.items():
+        with pytest.raises(SystemExit):
+            cli.main(["fit", "--method", name, "--help"])
+        shown = capsys.readouterr().out
+        for field in dataclasses.fields(method.config):
+            assert f"--{field.name.replace('_', '-')}" in shown.replace("--no-", "--"), field.name
