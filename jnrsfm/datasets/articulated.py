@@ -18,6 +18,8 @@ _TO_OBJECT = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
 
 DOFS = ("flex", "abd", "twist")
 
+Number = float | int  # a checker at run time takes no int for a float
+
 
 @dataclasses.dataclass(frozen=True)
 class Joint:
@@ -28,8 +30,8 @@ class Joint:
 
     name: str
     parent: str | None
-    offset: tuple[float, float, float]
-    limits: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    offset: tuple[Number, Number, Number]
+    limits: Mapping[str, tuple[Number, Number]] = dataclasses.field(default_factory=dict)
     bend: int = 1
 
     @property

@@ -54,8 +54,8 @@ def chair(config: ChairConfig, rng: np.random.Generator) -> Motion:
             points[f"back_{part}_{side}"] = np.stack(
                 [half, -height - share * back, depth / 2 + share * lean * back / 0.5], 1
             )
-        for part, z in (("front", -0.6), ("back", 0.8)):
-            points[f"arm_{part}_{side}"] = np.stack([x * width / 2, -height - rest, z * depth / 2], 1)
+        for part, along in (("front", -0.6), ("back", 0.8)):
+            points[f"arm_{part}_{side}"] = np.stack([x * width / 2, -height - rest, along * depth / 2], 1)
     names = tuple(points)
     at = names.index
     edges = [(f"foot_{c}", f"seat_{c}") for c in _CORNERS]

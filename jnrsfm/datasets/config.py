@@ -1,6 +1,7 @@
 """Options that all generators share: frozen and checked. Each generator adds its own in a subclass."""
 
 import dataclasses
+from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
@@ -56,7 +57,7 @@ class DatasetConfig:
     principal: tuple[float, float] | None = None
     off_centre: float = 0.0
     noise: float = 0.0
-    noise_unit: Literal["size", "pixels"] = "size"
+    noise_unit: str = "size"
     outliers: float = 0.0
     confidence: bool = False
     missing: float = 0.0
@@ -66,7 +67,6 @@ class DatasetConfig:
 
     def __post_init__(self):
         """Check the values."""
-        check_types(self)
         one_of(self, "camera", CAMERA_MODELS)
         one_of(self, "view", VIEWS)
         one_of(self, "noise_unit", ("size", "pixels"))
@@ -98,36 +98,44 @@ class DatasetConfig:
 
 
 # What a field's annotation accepts; bool is an int to Python, and not to us.
-_ACCEPTED: dict[Any, tuple[type, ...]] = {
-    int: (int, np.integer), float: (int, float, np.integer, np.floating), bool: (bool, np.bool_), str: (str,),
-}  # fmt: skip
+_ACCEPTED: dict[type, tuple[type, ...]] = {
+    int: (int, np.integer),
+    float: (int, float, np.integer, np.floating),
+    bool: (bool, np.bool_),
+    str: (str,),
+}
 
 
-def check_types(config) -> None:
-    """Raise unless every option has the type of its field, pairs have two entries, and numbers are finite."""
-    for field in dataclasses.fields(config):
-        value, kind = getattr(config, field.name), field.type
-        if get_origin(kind) is UnionType:
-            if value is None:
-                continue
-            kind = get_args(kind)[0]
-        if get_origin(kind) is tuple:
-            parts = get_args(kind)
-            if not isinstance(value, (tuple, list)) or (
-                parts[-1] is not Ellipsis and len(value) != len(parts)
-            ):
-                size = "any number of" if parts[-1] is Ellipsis else str(len(parts))
-                raise InputError(f"{field.name}={value!r}: give a tuple of {size} entries")
-            entries, kind = value, parts[0]
-        else:
-            entries = (value,)
-        accepted = _ACCEPTED.get(kind)
-        for entry in entries if accepted else ():
-            fits = isinstance(entry, accepted) and (kind is bool or not isinstance(entry, bool))
-            if not fits or (kind is float and not np.isfinite(entry)):
-                raise InputError(
-                    f"{field.name}={value!r}: expected {'finite ' * (kind is float)}{kind.__name__}"
-                )
+def typed(kind: type[DatasetConfig], options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options` with the types of the fields of `kind` (an int becomes a float, a list a tuple), or an error.
+
+    Tuples have the number of entries that the annotation says, and numbers are finite. Names are
+    taken to be known.
+    """
+    types = {field.name: field.type for field in dataclasses.fields(kind)}
+    return {name: _typed(name, value, types[name]) for name, value in options.items()}
+
+
+def _typed(name: str, value, kind: Any):
+    if get_origin(kind) is UnionType:
+        if value is None:
+            return None
+        kind = get_args(kind)[0]
+    if get_origin(kind) is not tuple:
+        return _checked(name, value, value, kind)
+    entry, last = get_args(kind)[0], get_args(kind)[-1]
+    count = None if last is Ellipsis else len(get_args(kind))
+    if not isinstance(value, (tuple, list)) or (count is not None and len(value) != count):
+        raise InputError(f"{name}={value!r}: give a tuple of {count or 'any number of'} entries")
+    return tuple(_checked(name, value, v, entry) for v in value)
+
+
+def _checked(name: str, whole, value, kind: Any):
+    """`value` as a `kind`, or an error about the option `name=whole`."""
+    fits = isinstance(value, _ACCEPTED[kind]) and (kind is bool or not isinstance(value, (bool, np.bool_)))
+    if not fits or (kind is float and not np.isfinite(value)):
+        raise InputError(f"{name}={whole!r}: expected {'finite ' if kind is float else ''}{kind.__name__}")
+    return kind(value)
 
 
 def one_of(config, name: str, known: tuple) -> None:
@@ -144,7 +152,7 @@ def some_of(config, name: str, known: tuple) -> None:
         raise InputError(f"{name}={value!r}: give a tuple out of {', '.join(map(str, known))}")
 
 
-def within(config, name: str, low: float, high: float | None) -> None:
+def within(config, name: str, low: float | int, high: float | int | None) -> None:
     """Raise unless the option `name` is in [low, high]; `high` None is no limit."""
     value = getattr(config, name)
     if not (value >= low and (high is None or value <= high)):

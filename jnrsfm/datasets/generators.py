@@ -4,16 +4,17 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from jnrsfm.datasets.categories import CategoriesConfig, ChairConfig, categories, chair
-from jnrsfm.datasets.config import DatasetConfig
+from jnrsfm.datasets.config import DatasetConfig, typed
 from jnrsfm.datasets.hand import HandConfig, hand
 from jnrsfm.datasets.motion import Motion
 from jnrsfm.datasets.observe import observe
 from jnrsfm.datasets.quadruped import QuadrupedConfig, quadruped
 from jnrsfm.datasets.sheet import SheetConfig, sheet
-from jnrsfm.datasets.views import cameras_for
+from jnrsfm.datasets.views import cameras_for, project
 from jnrsfm.datasets.walker import WalkerConfig, walker
 from jnrsfm.errors import InputError
 from jnrsfm.types import Landmarks, Reconstruction
@@ -76,7 +77,7 @@ def configure(name: str, options: Mapping[str, Any]) -> DatasetConfig:
     for option in options:
         if option not in known:
             raise InputError(f"generator {name!r} has no option {option!r}: it has {', '.join(known)}")
-    return dataclasses.replace(config, **options)
+    return dataclasses.replace(config, **typed(type(config), options))
 
 
 def make(name: str, *, seed: int = 0, **options) -> tuple[Landmarks, Reconstruction]:
@@ -97,20 +98,8 @@ def make(name: str, *, seed: int = 0, **options) -> tuple[Landmarks, Reconstruct
     motion = GENERATORS[name].motion(config, for_motion)
     cameras = cameras_for(motion, config, for_cameras)
 
-    x = np.einsum("fij,fpj->fpi", cameras.rotations, motion.points)
-    if cameras.scale is not None:
-        x = x * cameras.scale[:, None, None]
-    x = x + cameras.translations[:, None]
-    image = x[..., :2]
-    if cameras.intrinsics is not None:
-        image = image / x[..., 2:] * cameras.intrinsics[0, 0] + cameras.intrinsics[:2, 2]
-    points2d, visible, confidence = observe(image, motion, config, for_observation)
-
-    single = {
-        f.name: None if (value := getattr(cameras, f.name)) is None else value.astype(np.float32)
-        for f in dataclasses.fields(cameras)
-        if f.name != "model"
-    }
+    points2d, visible, confidence = observe(project(cameras, motion.points), motion, config, for_observation)
+    cameras = jax.tree.map(lambda a: a.astype(np.float32), cameras)
     known: dict[str, Any] = {
         "sequence": motion.sequence,
         "category": motion.category,
@@ -124,15 +113,14 @@ def make(name: str, *, seed: int = 0, **options) -> tuple[Landmarks, Reconstruct
         visible=visible,
         confidence=confidence,
         defined=motion.defined,
-        intrinsics=single["intrinsics"],
+        intrinsics=cameras.intrinsics,
         camera=config.camera,
         fps=config.fps,
         **known,
     )
-    points3d = motion.points.astype(np.float32)
     truth = Reconstruction(
-        points3d=points3d,
-        cameras=cameras.replace(**single),
+        points3d=motion.points.astype(np.float32),
+        cameras=cameras,
         visible=visible,
         valid3d=np.ones(visible.shape, bool) if motion.defined is None else motion.defined,
         mirror="reference",

@@ -47,7 +47,7 @@ QUADRUPED = Skeleton(
         Joint("rump", None, (0, 0, 0), {"flex": (-40, 40), "abd": (-10, 10), "twist": (-20, 20)}),
         Joint("spine", "rump", (0.34, 0, 0.02), {"flex": (-40, 75), "abd": (-10, 10), "twist": (-30, 30)}),
         Joint("withers", "spine", (0.34, 0, 0.02)),
-        Joint("neck", "withers", (0.06, 0, 0.0), {"flex": (-50, 95), "twist": (-60, 60)}),
+        Joint("neck", "withers", (0.06, 0, 0.0), {"flex": (-50, 110), "twist": (-60, 60)}),
         Joint("head", "neck", (0.20, 0, 0.20), {"flex": (-40, 60), "abd": (-30, 30), "twist": (-40, 40)}),
         Joint("nose", "head", (0.19, 0, -0.06)),
         Joint("tail_base", "rump", (-0.09, 0, 0.01), {"flex": (-70, 60), "twist": (-60, 60)}),
@@ -119,7 +119,7 @@ def _angles(gait: str, phase, time, rng) -> dict[str, np.ndarray]:
         out[f"{side}_wrist.flex"] = fold * periodic(_WRIST, phase - fore)
     # Galloping, the back arches when the hind legs reach forward and stretches when they push off.
     arch = 26 * np.cos(turn - 0.3) if gait == "gallop" else 1.5 * np.cos(2 * turn)
-    down = 75 * pulse(phase + 0.1 * slow[1], 3.0) if gait == "graze" else 0.0
+    down = 88 * pulse(phase + 0.1 * slow[1], 3.0) if gait == "graze" else 0.0
     nod = {"walk": 5, "trot": 2, "gallop": 9, "graze": 1}[gait]
     out |= {
         "spine.flex": 6 + arch,

@@ -113,3 +113,19 @@ def cameras_for(motion: Motion, config: DatasetConfig, rng) -> Cameras:
     if nearest.min() < 0.1:
         raise InputError(f"distance={config.distance}: the camera is inside the object; put it farther away")
     return Cameras(rotations, translations, intrinsics=intrinsics, model="perspective")
+
+
+def project(cameras: Cameras, points):
+    """Image `(frame, point, 2)` of `points (frame, point, 3)`, as `Cameras.project`, in NumPy and float64.
+
+    The truth is rounded once, at the end, so that a set does not depend on the precision JAX runs at.
+    """
+    x = np.einsum("fij,fpj->fpi", cameras.rotations, points)
+    if cameras.scale is not None:
+        x = x * cameras.scale[:, None, None]
+    if cameras.translations is not None:
+        x = x + cameras.translations[:, None]
+    if cameras.intrinsics is None:
+        return x[..., :2]
+    image = x @ cameras.intrinsics.T
+    return image[..., :2] / image[..., 2:]

@@ -118,7 +118,7 @@ def _stride(style: Style, hip, knee, ankle) -> Angles:
     return out
 
 
-def _arms(style: Style, amplitude: float, elbow: float, elbow_swing: float, abd: float) -> Angles:
+def _arms(style: Style, amplitude: int, elbow: int, elbow_swing: int, abd: int) -> Angles:
     """Arms that swing against the leg of their side."""
     out: Angles = {}
     for side, shift in (("left", 0.0), ("right", 0.5)):

@@ -353,6 +353,7 @@ def test_registry_and_configs():
         assert generator.description
         assert "\n" not in generator.description
         assert isinstance(generator.config, DatasetConfig)
+        assert configure(name, {"distance": 4, "elevation": [0, 10]}).elevation == (0.0, 10.0)
         changed = configure(name, {"noise": 0.5})
         assert changed == dataclasses.replace(generator.config, noise=0.5)
         with pytest.raises(dataclasses.FrozenInstanceError):
