@@ -119,3 +119,12 @@ def test_every_key_of_the_npz_reader_is_on_the_files_page():
     internal = {"rotations_fit", "scale_fit", "category_order"}  # of the development data only
     for key in set(schema.KEYS) - internal:
         assert f"`{key}`" in text, key
+
+
+def test_every_check_of_the_report_card_is_on_the_quality_page():
+    from jnrsfm.metrics.report_card import THRESHOLDS
+
+    text = (ROOT / "docs" / "quality.md").read_text()
+    parts = {"held_out_against_baseline"}  # a way to judge held_out_reprojection
+    for name in {*THRESHOLDS, "depth_over_width"} - parts:
+        assert f"| `{name}` |" in text, name

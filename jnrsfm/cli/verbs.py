@@ -1,5 +1,6 @@
 """The verbs: frozen dataclasses whose fields are the arguments; `run` calls the library."""
 
+import abc
 import contextlib
 import dataclasses
 from pathlib import Path
@@ -16,7 +17,7 @@ Camera = Literal["auto", "orthographic", "weak-perspective", "perspective"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Verb:
+class Verb(abc.ABC):
     """What all verbs take."""
 
     json: bool = dataclasses.field(default=False, kw_only=True)
@@ -24,9 +25,9 @@ class Verb:
     debug: bool = dataclasses.field(default=False, kw_only=True)
     """Show the traceback of an error."""
 
+    @abc.abstractmethod
     def run(self) -> Answer:
-        """Do it."""
-        raise TypeError(f"{type(self).__name__} is not a verb")
+        """Do it. Raises InputError for what the user can mend."""
 
     def resume_hint(self) -> str:
         """How to go on after an interrupt; empty where there is nothing to go on with."""
@@ -121,9 +122,8 @@ class Fit(Reader):
 
     def resume_hint(self) -> str:
         """The run goes on from its last checkpoint."""
-        return (
-            "; the same command with --resume goes on from the last checkpoint" if self.out.is_dir() else ""
-        )
+        begun = (self.out / "config.yaml").is_file()
+        return "; the same command with --resume goes on from the last checkpoint" if begun else ""
 
 
 @dataclasses.dataclass(frozen=True)
