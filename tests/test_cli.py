@@ -43,6 +43,10 @@ class Config:
     camera: str = "orthographic"
     adam: Adam = dataclasses.field(default_factory=Adam)
 
+    def __post_init__(self):
+        if self.steps < 1:
+            raise InputError(f"steps is {self.steps}, at least 1 is needed")
+
 
 @pytest.fixture
 def made_up(monkeypatch):
@@ -100,6 +104,7 @@ def refusal(capsys, argv, code=2) -> str:
         (["fit", "a.npz"], "missing from jnrsfm fit: --out RUN"),
         (["fit", "a.npz", "--out", "r", "--stepz", "3"], "unknown option: --stepz, 3: did you mean --steps?"),
         (["fit", "a.npz", "--out", "r", "--steps", "many"], "--steps"),
+        (["fit", "a.npz", "--out", "r", "--steps", "0"], "steps is 0, at least 1 is needed"),
         (["fit", "a.npz", "--out", "r", "--camera", "fisheye"], "'fisheye'"),
         (["fit", "a.npz", "--out", "r", "--method", "deep-nrsfm+++"], "unknown method 'deep-nrsfm+++'"),
         (["fit", "a.npz", "--out", "r", "--method=x"], "choose from made-up"),
