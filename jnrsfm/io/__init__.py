@@ -1,18 +1,26 @@
 """Files: landmarks and references in, reconstructions in and out. Formats live in one file each."""
 
 from pathlib import Path
+from typing import Any
 
-from jnrsfm.io import npz
+from jnrsfm.io import checks, matlab, npz
 from jnrsfm.io._registry import Format as Format
 from jnrsfm.io._registry import by_name, check_options, detect, existing_file, for_writing
 from jnrsfm.io._registry import formats as formats
 from jnrsfm.io._registry import register as register
+from jnrsfm.io.checks import check_landmarks as check_landmarks
+from jnrsfm.io.checks import drop_empty as drop_empty
+from jnrsfm.io.checks import usable_frames as usable_frames
 from jnrsfm.io.reconstruction import check_match as check_match
 from jnrsfm.io.reconstruction import read_reconstruction as read_reconstruction
 from jnrsfm.io.reconstruction import write_reconstruction as write_reconstruction
+from jnrsfm.io.summary import describe as describe
+from jnrsfm.io.summary import format_info as format_info
 from jnrsfm.types import Landmarks, Reconstruction
 
+# One line a format.
 register(npz.FORMAT)
+register(matlab.FORMAT)
 
 
 def read_landmarks(path, format: str | None = None, **options) -> Landmarks:
@@ -26,7 +34,9 @@ def read_landmarks(path, format: str | None = None, **options) -> Landmarks:
     path = existing_file(path)
     fmt = by_name(format) if format else detect(path)
     check_options(fmt.read_landmarks, options, fmt)
-    return fmt.read_landmarks(path, **options)
+    landmarks = fmt.read_landmarks(path, **options)
+    checks.check_landmarks(landmarks, where=str(path))
+    return landmarks
 
 
 def read_reference(path, format: str | None = None, **options) -> Reconstruction | None:
@@ -51,3 +61,26 @@ def write_landmarks(
     assert fmt.write is not None
     check_options(fmt.write, options, fmt)
     fmt.write(path, landmarks, reference, **options)
+
+
+def info(path, format: str | None = None, **options) -> dict[str, Any]:
+    """What a file holds: `path`, `format` and the facts of `describe`, as plain values. Raises InputError."""
+    path = existing_file(path)
+    fmt = by_name(format) if format else detect(path)
+    landmarks = read_landmarks(path, format, **options)
+    reference = read_reference(path, format, **options)
+    return {"path": str(path), "format": fmt.name, **describe(landmarks, reference)}
+
+
+def convert(src, dst, *, format: str | None = None, drop_empty: bool = False, **options) -> None:
+    """Copy landmarks, and the 3D where there is any, into the format that the extension of `dst` names.
+
+    `format` and `options` are those of the source's reader. `drop_empty` leaves out the frames with fewer
+    visible points than the file's camera (else an orthographic one) needs. Raises InputError.
+    """
+    landmarks = read_landmarks(src, format, **options)
+    reference = read_reference(src, format, **options)
+    if drop_empty:
+        landmarks, kept = checks.drop_empty(landmarks, landmarks.camera or "orthographic")
+        reference = None if reference is None else reference.select(kept)
+    write_landmarks(dst, landmarks, reference)

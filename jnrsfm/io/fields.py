@@ -16,13 +16,13 @@ from jnrsfm.types import CAMERA_MODELS
 LARGEST = 1e15
 
 
-def frames_text(mask, noun: str = "frame") -> str:
+def frames_text(mask, noun: str = "frame", nouns: str = "frames") -> str:
     """ "frame 3" or "frames 3, 7, 9 and 12 more" (counting from 0) for a boolean mask over frames."""
     index = np.flatnonzero(mask)
     if len(index) == 1:
         return f"{noun} {index[0]}"
     first = ", ".join(str(i) for i in index[:5])
-    return f"{noun}s {first}" + (f" and {len(index) - 5} more" if len(index) > 5 else "")
+    return f"{nouns} {first}" + (f" and {len(index) - 5} more" if len(index) > 5 else "")
 
 
 @dataclasses.dataclass
@@ -36,13 +36,14 @@ class Fields:
     where: str
     arrays: Mapping[str, np.ndarray]
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)  # the file's own names of keys
 
     def __contains__(self, key: str) -> bool:
         return key in self.arrays
 
     def error(self, key: str, text: str) -> InputError:
         """The error to raise about one key."""
-        return InputError(f"{self.where}: key '{key}': {text}")
+        return InputError(f"{self.where}: key '{self.labels.get(key, key)}': {text}")
 
     def first(self, *keys: str) -> str | None:
         """Which of the keys (names of the same thing) the file has."""
@@ -232,7 +233,7 @@ def read_category(fields: Fields) -> tuple[np.ndarray | None, tuple[str, ...] | 
 
 def read_text(fields: Fields, key: str, default: str) -> str:
     """One text, or the default where absent."""
-    return str(fields.texts(key, ())) if key in fields else default
+    return str(fields.texts(key, (), (1,)).reshape(())) if key in fields else default
 
 
 def read_camera(fields: Fields) -> str | None:
@@ -255,7 +256,7 @@ def read_intrinsics(fields: Fields, key: str = "intrinsics") -> np.ndarray | Non
 
 
 def check_intrinsics(k: np.ndarray, where: str) -> None:
-    """Raise InputError where a pinhole matrix lacks the last row 0 0 1 or a positive focal length."""
+    """Raise InputError for a pinhole matrix that is not upper triangular with focal lengths > 0, 1 last."""
     all_k = np.asarray(k).reshape(-1, 3, 3)
     wrong = ~np.isclose(all_k[:, 2], [0.0, 0.0, 1.0], atol=1e-4).all(1)
     if wrong.any():
@@ -263,12 +264,17 @@ def check_intrinsics(k: np.ndarray, where: str) -> None:
             " (it looks transposed)" if np.isclose(all_k[wrong][0][:, 2], [0, 0, 1], atol=1e-4).all() else ""
         )
         raise InputError(
-            f"{where}: the last row must be 0 0 1, wrong at {frames_text(wrong, 'matrix')}{hint}"
+            f"{where}: the last row must be 0 0 1, wrong at {frames_text(wrong, 'matrix', 'matrices')}{hint}"
+        )
+    wrong = np.abs(all_k[:, 1, 0]) > 1e-4 * np.abs(all_k[:, 0, 0])
+    if wrong.any():
+        raise InputError(
+            f"{where}: entry (1, 0) must be 0, wrong at {frames_text(wrong, 'matrix', 'matrices')}"
         )
     flat = (all_k[:, 0, 0] <= 0) | (all_k[:, 1, 1] <= 0)
     if flat.any():
         raise InputError(
-            f"{where}: the focal lengths must be above 0, wrong at {frames_text(flat, 'matrix')}"
+            f"{where}: the focal lengths must be above 0, wrong at {frames_text(flat, 'matrix', 'matrices')}"
         )
 
 

@@ -130,7 +130,26 @@ def write(path, landmarks: Landmarks, reference: Reconstruction | None = None) -
     """Write landmarks, with the reference 3D and its cameras beside them where given."""
     arrays: dict[str, Any] = {} if reference is None else reconstruction_arrays(reference)
     arrays.update(landmark_arrays(landmarks))
+    if reference is not None and landmarks.camera != reference.cameras.model:
+        _reconcile_cameras(arrays, landmarks, reference)
     write_beside(path, lambda stream: np.savez(stream, **arrays))
+
+
+def _reconcile_cameras(arrays: dict[str, Any], landmarks: Landmarks, reference: Reconstruction) -> None:
+    """One file names one camera model: what to store where the reference's is not the landmarks'.
+
+    An affine reference of perspective views goes under `rotations_fit`, `scale_fit`, which leave `camera` to
+    the landmarks (the translation follows from the image). Otherwise the reference's model is the truth.
+    """
+    if landmarks.camera == "perspective":
+        rotations, scale = (
+            arrays.pop("rotations"),
+            arrays.pop("scale", np.ones(reference.n_frames, np.float32)),
+        )
+        arrays.pop("translations", None)
+        arrays |= {"rotations_fit": rotations, "scale_fit": scale}
+    else:
+        arrays["camera"] = np.array(reference.cameras.model)
 
 
 def sniff(path: Path) -> bool:

@@ -1,5 +1,7 @@
 """From checked fields to `Landmarks` and to the reference `Reconstruction`: what the keys of a file mean."""
 
+from typing import Any
+
 import numpy as np
 
 from jnrsfm.errors import InputError
@@ -196,7 +198,7 @@ def reference_cameras(
     scale = read_scale(fields)
     translations = fields.floats("translations", ("F", 3)) if "translations" in fields else None
     if "rotations" in fields:
-        rotations = read_rotations(fields, "rotations", valid.any(1))
+        rotations = read_rotations(fields, "rotations", np.asarray(valid.any(1)))
         cameras = Cameras(rotations, translations, scale, intrinsics, model)
         if model != "perspective" and translations is None and landmarks is not None:
             offset = image_offset(cameras, points3d, valid, landmarks)
@@ -208,8 +210,8 @@ def reference_cameras(
     if "rotations_fit" in fields:
         rotations = np.asarray(fields.floats("rotations_fit", ("F", 3, 3), nan=True))
         scale = fields.floats("scale_fit", ("F",), nan=True) if "scale_fit" in fields else np.ones(n_frames)
-        usable = np.isfinite(rotations).all((1, 2)) & np.isfinite(scale) & (scale > 0)
-        rotations = read_rotations(fields, "rotations_fit", np.asarray(usable, bool))
+        usable: Any = np.isfinite(rotations).all((1, 2)) & np.isfinite(scale) & (scale > 0)
+        rotations = read_rotations(fields, "rotations_fit", usable)
         scale = np.where(usable, scale, 1).astype(np.float32)
         cameras = Cameras(rotations, None, scale, None, "weak-perspective")
         if landmarks is not None:
