@@ -418,7 +418,7 @@ def test_motion_capture(data_dir, rng, name, noise, where):
     ("name", "step"), [("cmu_walking", 3), ("cmu_walking_extra", 2), ("cmu_basketball", 3)]
 )
 def test_motion_capture_at_low_frame_rate(data_dir, rng, name, step):
-    """At 15 to 20 frames a second a window of six frames is half a stride: the long links vote wrong together."""
+    """At 15 to 20 frames a second six frames are half a stride: the long links vote wrong together."""
     with np.load(data_dir / "cmu_mocap" / f"{name}.npz", allow_pickle=False) as data:
         shapes, clip = data["points3d"].astype(float), data["clip"]
     frames = np.concatenate([np.flatnonzero(clip == c)[::step] for c in np.unique(clip)])[:2000]
