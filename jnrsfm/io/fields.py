@@ -145,6 +145,10 @@ class Fields:
                 raise self.error(key, "is not UTF-8 text: store it as str") from error
         if array.dtype.kind != "U":
             raise self.error(key, f"expected text, found {array.dtype}")
+        # A damaged file can hold codes of no character, on which NumPy raises SystemError.
+        codes = np.frombuffer(array.tobytes(), ">u4" if array.dtype.byteorder == ">" else "u4")
+        if ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any():
+            raise self.error(key, "is not valid Unicode text: store it as str")
         return array
 
 

@@ -14,7 +14,7 @@ refuses and asks.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from jnrsfm.io.npz import landmark_arrays
 from jnrsfm.io.schema import landmarks_from_fields, reference_from_fields
 from jnrsfm.types import Landmarks, Reconstruction
 
-Rows = Literal["auto", "interleaved", "blocked"]
 ROWS = ("auto", "interleaved", "blocked")
 
 # The names under which public files keep each matrix.
@@ -40,18 +39,18 @@ EXTRA = (
 VARIABLES = (IMAGE, *SHAPE, CAMERA, *SEEN, *MISSING, *EXTRA)
 
 
-def read_landmarks(path, *, rows: Rows = "auto") -> Landmarks:
+def read_landmarks(path, *, rows: str = "auto") -> Landmarks:
     """Landmarks of a MATLAB file. Raises InputError naming the variable, or asking for `rows`."""
     return landmarks_from_fields(_fields(path, rows))
 
 
-def read_reference(path, *, rows: Rows = "auto") -> Reconstruction | None:
+def read_reference(path, *, rows: str = "auto") -> Reconstruction | None:
     """`S` with the cameras `Rs`; None where the file has no `S`. Without `Rs`, `S` is in the camera frame."""
     fields = _fields(path, rows)
     return reference_from_fields(fields) if "points3d" in fields else None
 
 
-def _fields(path, rows: Rows) -> Fields:
+def _fields(path, rows: str) -> Fields:
     """The variables under the keys of our schema."""
     path = existing_file(path)
     if rows not in ROWS:
@@ -335,7 +334,7 @@ def _extras(raw: Fields, n_points: int, arrays: dict[str, Any]) -> None:
 
 
 def write(
-    path, landmarks: Landmarks, reference: Reconstruction | None = None, *, rows: Rows = "interleaved"
+    path, landmarks: Landmarks, reference: Reconstruction | None = None, *, rows: str = "interleaved"
 ) -> None:
     """Write `W` with NaN for gaps, `mask` (F x P), `list` (1-based) and the rest, as a MATLAB 5 file.
 

@@ -116,11 +116,14 @@ def test_random_bytes(tmp_path, name, content, start):
     survives(tmp_path / name)
 
 
+def can_be_matlab(array):
+    """SciPy writes no dates, and no text that UTF-8 cannot hold."""
+    return array.dtype.kind not in "MSU" or (array.dtype.kind == "U" and "".join(array.ravel()).isascii())
+
+
 @relaxed
 @given(
-    arrays=st.dictionaries(
-        st.sampled_from(VARIABLES), anything.filter(lambda a: a.dtype.kind not in "MS"), max_size=4
-    ),
+    arrays=st.dictionaries(st.sampled_from(VARIABLES), anything.filter(can_be_matlab), max_size=4),
     rows=st.sampled_from(["auto", "blocked", "interleaved"]),
 )
 def test_mat_of_any_arrays(tmp_path, arrays, rows):
