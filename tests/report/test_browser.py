@@ -1,0 +1,92 @@
+"""The page in a real browser: it runs, asks the network for nothing, and every control does something."""
+
+from pathlib import Path
+
+import pytest
+
+from jnrsfm.report import write_report
+
+pytestmark = pytest.mark.browser
+
+OWNED = "</script><script>document.documentElement.dataset.owned=1</script>"
+MOVED = "new Promise(r => setTimeout(() => r({...document.documentElement.dataset}), 500))"
+COLOURS = """(() => {
+  const c = document.getElementById("space"), seen = new Set();
+  const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+  for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 250) seen.add(d[i] + "," + d[i + 1] + "," + d[i + 2]);
+  return {colours: seen.size, overflow: document.documentElement.scrollWidth - innerWidth,
+          card: getComputedStyle(document.querySelector(".card")).backgroundColor};
+})()"""
+
+
+@pytest.mark.parametrize(
+    "case", ["everything, hostile names", "one frame", "no skeleton, no order, no record"]
+)
+def test_it_runs_without_error_and_without_network(walker, tab, tmp_path, case):
+    path = tmp_path / "report.html"
+    if case == "one frame":
+        landmarks, result, _ = walker.example(1)
+        write_report(path, landmarks=landmarks, reconstruction=result)
+    elif case.startswith("no skeleton"):
+        landmarks, result, _ = walker.example(30, cameras="random", edges=False, fps=None)
+        bare = result.replace(score=None, mirror_margin=None, visible=None)
+        write_report(path, landmarks=landmarks.replace(names=None), reconstruction=bare)
+    else:
+        landmarks, result, truth = walker.example(24, clips=2)
+        names = (OWNED, '<img src="//x.test/a" onerror="boom()">', "$x$", "漢字", *walker.NAMES[4:])
+        write_report(
+            path, landmarks=landmarks.replace(names=names), reconstruction=result, reference=truth,
+            history=walker.history(), card=walker.CARD, settings=walker.SETTINGS, scores=walker.SCORES,
+            title=OWNED,
+        )  # fmt: skip
+    tab.open(path)
+    state = tab.run(MOVED)
+    assert (tab.console, tab.faults) == ([], [])
+    assert [url for url in tab.requests if not url.startswith("data:")] == [path.as_uri()]
+    assert "errors" not in state
+    assert "owned" not in state
+    assert state["requests"] == "0"
+    # it moves: by itself in time, or round and round for one frame
+    assert int(state["framesDrawn"]) >= 2
+    assert tab.run(MOVED)["framesDrawn"] != state["framesDrawn"]
+    assert tab.run(COLOURS)["colours"] > 5
+
+
+def test_every_control_does_something(walker, tab, tmp_path):
+    landmarks, result, truth = walker.example(24, clips=2)
+    tab.open(write_report(tmp_path / "r.html", landmarks=landmarks, reconstruction=result, reference=truth))
+    did = tab.run(Path(__file__).with_name("probe.js").read_text())
+    assert [name for name, changed in did.items() if not changed] == []
+    assert len(did) > 38
+    assert (tab.console, tab.faults) == ([], [])
+
+
+def test_phone_dark_and_reduced_motion(walker, tab, tmp_path):
+    landmarks, result, truth = walker.example(24)
+    path = write_report(
+        tmp_path / "r.html", landmarks=landmarks, reconstruction=result, reference=truth, card=walker.CARD,
+        settings=walker.SETTINGS, scores=walker.SCORES, history=walker.history(),
+    )  # fmt: skip
+    tab.call("Emulation.setDeviceMetricsOverride", width=375, height=740, deviceScaleFactor=2, mobile=True)
+    features = {"prefers-color-scheme": "dark", "prefers-reduced-motion": "reduce"}
+    tab.call("Emulation.setEmulatedMedia", features=[{"name": k, "value": v} for k, v in features.items()])
+    tab.open(path)
+    before = tab.run(MOVED)
+    assert tab.run(MOVED)["frame"] == before["frame"] == "0"  # nothing moves unasked
+    seen = tab.run(COLOURS)
+    assert seen["overflow"] <= 0  # no sideways scrolling
+    assert seen["card"] == "rgb(23, 30, 39)"
+    assert (tab.console, tab.faults) == ([], [])
+
+
+def test_a_fault_would_be_seen(walker, tab, tmp_path):
+    """The checks above can fail: a foreign script and a foreign picture are refused, and recorded."""
+    landmarks, result, _ = walker.example(4)
+    path = write_report(tmp_path / "r.html", landmarks=landmarks, reconstruction=result)
+    foreign = '<script>boom()</script><img src="http://x.test/a.png"></body>'
+    path.write_text(path.read_text("utf-8").replace("</body>", foreign), "utf-8")
+    tab.open(path)
+    state = tab.run(MOVED)
+    assert "policy: script-src" in state["errors"]
+    assert "policy: img-src" in state["errors"]
+    assert tab.console
