@@ -10,8 +10,8 @@ import numpy as np
 from jnrsfm.errors import InputError
 from jnrsfm.types import CAMERA_MODELS
 
-View = Literal["random", "ring", "orbit", "handheld", "fixed"]
-VIEWS: tuple[View, ...] = ("random", "ring", "orbit", "handheld", "fixed")
+View = Literal["random", "tumble", "ring", "orbit", "handheld", "fixed"]
+VIEWS: tuple[View, ...] = ("random", "tumble", "ring", "orbit", "handheld", "fixed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +21,10 @@ class DatasetConfig:
 
     Frames: `frames` in all, in `clips` of equal length at `fps`.
 
-    Cameras: `camera` is the model. `view` is how it moves: `random` (independent Haar rotations), `ring`
-    (independent, azimuth uniform, elevation within `elevation`), `orbit` (around the object at
-    `degrees_per_frame`, elevation swaying slowly), `handheld` (wandering around it, with some roll),
+    Cameras: `camera` is the model. `view` is how it moves: `random` (independent Haar rotations),
+    `tumble` (smooth, at about `degrees_per_frame` around an axis that wanders, so that all of SO(3) is
+    visited), `ring` (independent, azimuth uniform, elevation within `elevation`), `orbit` (around the object
+    at `degrees_per_frame`, elevation swaying slowly), `handheld` (wandering around it, with some roll),
     `fixed` (a tripod at another place for each clip; the object turns). Objects turn by themselves at about
     `turning` degrees a frame, in every view. `distance` in object sizes, varied from frame to frame or slowly
     by a fraction `distance_variation`; at 3 and below perspective is strong. `focal` in pixels; None

@@ -1,6 +1,7 @@
 """Cameras around a moving object: rotations by view, then translation, scale and intrinsics by model."""
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from jnrsfm.datasets.config import DatasetConfig
 from jnrsfm.datasets.motion import Motion, clips_of, drift
@@ -46,6 +47,20 @@ def haar(rng, n: int):
     return np.stack(rows, -1).reshape(n, 3, 3)
 
 
+def _tumble(rate: float, time, rng):
+    """Rotations `(frame, 3, 3)` from a Haar start, `R[f + 1] = exp(w[f]) R[f]` with a smooth random `w`.
+
+    The angular velocity has a mean square of `rate` squared, in radians a frame.
+    """
+    velocity = np.stack([drift(rng, time, (2.0, 8.0)) for _ in range(3)], 1) * rate / np.sqrt(3)
+    steps = Rotation.from_rotvec(velocity).as_matrix()
+    out = [haar(rng, 1)[0]]
+    for step in steps[:-1]:
+        out.append(step @ out[-1])
+    # Products of many rotations lose orthogonality by rounding, 1e-16 a step.
+    return Rotation.from_matrix(np.stack(out)).as_matrix()
+
+
 def _clip_rotations(config: DatasetConfig, n: int, rng):
     """Rotations of the camera alone for one clip."""
     low, high = np.radians(config.elevation)
@@ -54,6 +69,8 @@ def _clip_rotations(config: DatasetConfig, n: int, rng):
     start = rng.uniform(0, 2 * np.pi)
     if config.view == "random":
         return haar(rng, n)
+    if config.view == "tumble":
+        return _tumble(np.radians(config.degrees_per_frame), time, rng)
     if config.view == "ring":
         return look(rng.uniform(0, 2 * np.pi, n), rng.uniform(low, high, n), np.zeros(n))
     if config.view == "fixed":

@@ -156,6 +156,14 @@ def test_views():
     assert elevations(held).max() < 40 + 1e-3
     assert np.ptp(elevations(held)) > 40
 
+    _, tumble = make("walker", view="tumble", degrees_per_frame=4.0, frames=2000, clips=2, turning=0.0)
+    rotations = np.asarray(tumble.rotations)
+    assert np.abs(rotations[:, 2].mean(0)).max() < 0.35
+    step = rotations[1:1000] @ rotations[:999].mT
+    angle = np.degrees(np.arccos(np.clip((np.trace(step, axis1=1, axis2=2) - 1) / 2, -1, 1)))
+    assert 3 < np.sqrt((angle**2).mean()) < 5
+    assert angle.max() < 12
+
     # Haar: the mean of the rotations vanishes as 1 / sqrt(F).
     _, anyhow = make("walker", view="random", frames=2000, clips=2)
     assert np.abs(np.asarray(anyhow.rotations).mean(0)).max() < 0.06
