@@ -7,6 +7,7 @@ whatever is stored there is ignored everywhere.
 """
 
 import dataclasses
+import typing
 from functools import partial
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ CAMERA_MODELS: tuple[CameraModel, ...] = ("orthographic", "weak-perspective", "p
 Array = Any  # NumPy or JAX array; the shapes stand beside each field
 
 
+@typing.dataclass_transform(eq_default=False, frozen_default=True)
 def _pytree(meta: tuple[str, ...]):
     """Freeze a dataclass and register it as a pytree whose fields named in `meta` are static."""
 
@@ -142,7 +144,7 @@ class Reconstruction(_Record):
 
     `points3d (frame, point, 3)` in the object frame, `cameras` (see `Cameras`), so that
     `cameras.transform(points3d)` is the camera-frame shape. `visible (frame, point)`: which points had
-    an observation. `score (frame, point)`: uncertainty, the spread over restarts in units of the shape.
+    an observation. `score (frame, point)`: uncertainty, the spread over restarts in the units of `points3d`.
     `valid3d (frame, point)`: where the 3D is known (references). `gauge` says how scale was fixed.
     `mirror` says how the depth mirror of each frame was resolved: `"none"` (each frame's z may be
     flipped), `"sequence"` (continuity in time), `"set"` (synchronised over the set), `"perspective"`

@@ -93,13 +93,9 @@ def _fit_with_settings(argv: Sequence[str]) -> type[Fit]:
 
     A setting that `fit` takes itself (the camera, the seed) is fixed here, so that it is not offered twice.
     """
-    from jnrsfm import settings
-
     method, config = _option(argv, "--method") or verbs.DEFAULT_METHOD, _option(argv, "--config")
     cls = method_info(method).config
-    default = cls()
-    if config is not None:
-        default = settings.from_plain(settings.read_yaml(Path(config)), default, config)
+    default = cls() if config is None else _read_config(Path(config), method, cls())
     taken = {f.name for f in dataclasses.fields(Fit)}
     fixed = [
         (
@@ -118,6 +114,21 @@ def _fit_with_settings(argv: Sequence[str]) -> type[Fit]:
     )
     made.__doc__ = Fit.__doc__
     return made
+
+
+def _read_config(path: Path, method: str, default: Any) -> Any:
+    """`default` with the settings of a YAML file, or those of a run whose `config.yaml` it is.
+
+    Raises InputError, also where the run was another method's.
+    """
+    from jnrsfm import settings
+
+    plain = settings.read_yaml(path)
+    if "method" in plain and isinstance(plain.get("config"), dict):
+        if plain["method"] != method:
+            raise InputError(f"{path}: is of method {plain['method']}: say --method {plain['method']}")
+        plain = plain["config"]
+    return settings.from_plain(plain, default, str(path))
 
 
 def _option(argv: Sequence[str], name: str) -> str | None:

@@ -3,13 +3,13 @@
 import abc
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from jnrsfm.cli.answers import Answer, fit_answer, number, table, yes_or_no
-from jnrsfm.cli.places import check_output_file, check_run_folder
 from jnrsfm.errors import InputError
 
 DEFAULT_METHOD = "deep-nrsfm++"
@@ -91,28 +91,27 @@ class Fit(Reader):
             raise InputError(
                 f"method {info.name} has no {self.camera} camera: choose from {', '.join(info.cameras)}"
             )
-        check_run_folder(self.out, self.resume)
         from jnrsfm import api, io
 
         landmarks = io.read_landmarks(self.input, **self.reading)
         reference = _read_reference(self.reference)
-        camera = self.camera if self.camera != "auto" else landmarks.camera or "orthographic"
+        camera = None if self.camera == "auto" else self.camera
         if self.drop_empty:
-            landmarks, kept = io.drop_empty(landmarks, camera)
+            landmarks, kept = io.drop_empty(landmarks, camera or landmarks.camera or "orthographic")
             reference = None if reference is None else reference.select(kept)
-        io.check_landmarks(landmarks, camera, str(self.input))
-        result = api.fit(
-            landmarks,
-            method=info.name,
-            camera=None if self.camera == "auto" else self.camera,
-            restarts=self.restarts,
-            seed=self.seed,
-            out=self.out,
-            resume=self.resume,
-            reference=reference,
-            config=self.settings_of(info),
-            progress=not self.quiet,
-        )
+        with _named(self.input):
+            result = api.fit(
+                landmarks,
+                method=info.name,
+                camera=camera,
+                restarts=self.restarts,
+                seed=self.seed,
+                out=self.out,
+                resume=self.resume,
+                reference=reference,
+                config=self.settings_of(info),
+                progress=not self.quiet,
+            )
         return fit_answer(info.name, result, self.out)
 
     def settings_of(self, method: Any) -> Any:
@@ -139,7 +138,6 @@ class Demo(Verb):
 
     def run(self) -> Answer:
         """Generate, fit, summarise."""
-        check_run_folder(self.out, resume=False)
         from jnrsfm import api
 
         result = api.demo(self.out, seed=self.seed, progress=not self.quiet)
@@ -159,11 +157,11 @@ class Lift(Reader):
 
     def run(self) -> Answer:
         """Load, lift, write."""
-        check_output_file(self.out, self.input)
+        _check_output(self.out, self.input)
         from jnrsfm import api, io
 
         model = api.load(self.run_folder)
-        reconstruction = model.lift(io.read_landmarks(self.input, **self.reading))
+        reconstruction = api.lift(model, io.read_landmarks(self.input, **self.reading), str(self.input))
         io.write_reconstruction(self.out, reconstruction)
         frames, points = reconstruction.n_frames, reconstruction.n_points
         return Answer(
@@ -298,6 +296,26 @@ def _read_reference(path: Path | None) -> Any:
     if reference is None:
         raise InputError(f"{path}: holds no 3D to compare with (key 'points3d'): name a file that does")
     return reference
+
+
+def _check_output(path: Path, source: Path) -> None:
+    """Raise InputError where a reconstruction must not go to `path`."""
+    if path.suffix != ".npz":
+        raise InputError(f"{path}: a reconstruction is written as .npz: give --out FILE.npz")
+    if path.exists() and source.exists() and path.samefile(source):
+        raise InputError(f"{path}: is the input itself: choose another --out")
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Errors about "landmarks", which is all that the library can call them, name their file instead."""
+    try:
+        yield
+    except InputError as error:
+        subject, colon, rest = str(error).partition(": ")
+        if subject != "landmarks" or not colon:
+            raise
+        raise type(error)(f"{path}: {rest}") from error
 
 
 def _scalar(text: str) -> int | float | str:

@@ -1,0 +1,1 @@
+"""Pure functions of cameras, rotations, shapes and trajectories; no networks, no files."""

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from jnrsfm.io import checks, matlab, npz
+from jnrsfm.io._files import read_json as read_json
+from jnrsfm.io._files import write_json as write_json
 from jnrsfm.io._registry import Format as Format
 from jnrsfm.io._registry import by_name, check_options, detect, existing_file, for_writing
 from jnrsfm.io._registry import formats as formats

@@ -1,9 +1,10 @@
 """Writing beside and renaming, so that a reader never meets half a file."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from jnrsfm.errors import InputError
 
@@ -35,3 +36,18 @@ def write_beside(path, write: Callable[[BinaryIO], object]) -> Path:
             f"{path}: cannot be written ({cause}): free space or choose another folder"
         ) from error
     return path
+
+
+def write_json(path, value: Any) -> Path:
+    """Write plain data as JSON, beside and then renamed. Raises InputError where it cannot be written."""
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    return write_beside(path, lambda stream: stream.write(text.encode()))
+
+
+def read_json(path) -> Any:
+    """Read JSON. Raises InputError for a missing or damaged file."""
+    path = Path(path).expanduser()
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error}): write it again") from error

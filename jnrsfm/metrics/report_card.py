@@ -236,6 +236,8 @@ class _Card:
             score = quality.restart_spread(restarts, defined=self.defined)
         elif self.reconstruction.score is not None:
             score = np.asarray(self.reconstruction.score, float)
+            if self.reconstruction.scale is not None:  # from the units of points3d to those of the camera
+                score = score * np.asarray(self.reconstruction.scale, float)[:, None]
         else:
             return
         size = quality.shape_size(shape, self.defined)

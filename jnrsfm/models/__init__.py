@@ -1,0 +1,1 @@
+"""Networks as Flax NNX modules: no losses, no data."""

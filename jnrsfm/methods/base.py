@@ -1,0 +1,63 @@
+"""What every method is to the rest of the library: an entry of the registry, and what a fit gives back."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+from jnrsfm.training import Session
+from jnrsfm.types import Landmarks, Reconstruction
+
+
+class Model(Protocol):
+    """A trained model: lifts frames that it has not seen."""
+
+    @property
+    def camera(self) -> str:
+        """The camera model that it was trained for."""
+        ...
+
+    def lift(self, landmarks: Landmarks) -> Reconstruction:
+        """3D of new frames with the same points, one forward pass."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write it to one npz file."""
+        ...
+
+
+class Fitted(NamedTuple):
+    """What a fit gives: the reconstruction; the model of a learned method; label-free evidence for the report.
+
+    `heldout` is a dict with `error`, `baseline`, `count`, `note` (see `metrics.report_card`); `restarts` holds the
+    camera-frame shapes `(restart, frame, point, 3)` of the restarts alive at the end, the chosen one first;
+    `facts` are plain figures for the record.
+    """
+
+    reconstruction: Reconstruction
+    model: Model | None = None
+    heldout: dict[str, Any] | None = None
+    restarts: Any | None = None
+    facts: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodInfo:
+    """A method of the registry.
+
+    `fit(landmarks, camera, config, seed, session)` does the work; `load(path)` reads a saved model (learned
+    methods). The other fields say what the method can take, for users and for the README.
+    """
+
+    name: str
+    kind: Literal["learned", "solver"]
+    summary: str
+    cameras: tuple[str, ...]
+    missing: bool
+    needs_order: bool
+    unseen: bool
+    source: str
+    config: type
+    fit: Callable[[Landmarks, str, Any, int, Session], Fitted]
+    load: Callable[[Path], Model] | None = None
+    state: str = "ready"

@@ -1,0 +1,477 @@
+r"""Deep NRSfM++: a block-sparse dictionary network trained on the reprojection of its own shapes.
+
+The fit runs in phases. *search*: `restarts` seeds train at once on all observed points but a held-out tenth; the
+worse are dropped on the way and the best is chosen without labels. *scale* (perspective and weak perspective):
+the size of each frame is corrected by its reconstructed shape, and training goes on (the paper's scale
+correction). *final*: all observed points; under orthography the depth mirror of each frame, resolved by
+continuity in time or over the set, is trained on, so that the network itself keeps one hand.
+
+Source: Wang, Lin, Lucey, Deep NRSfM++, 2020; the author's thesis, ch. 3. The mirror, the held-out points and the
+choice among seeds are ours.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jnrsfm.errors import InputError
+from jnrsfm.geometry.handedness import MirrorResolution, relabel, resolve_mirrors
+from jnrsfm.geometry.normalization import (
+    adjoint_perspective,
+    adjoint_weak,
+    measure_perspective,
+    measure_weak,
+    reproject_perspective,
+    reproject_weak,
+)
+from jnrsfm.methods.base import Fitted, MethodInfo
+from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
+from jnrsfm.models.block_sparse import Activation, BlockSparseConfig, BlockSparseNetwork
+from jnrsfm.training import Problem, Session, TrainConfig, train
+from jnrsfm.types import Landmarks, Reconstruction
+
+PRESETS: dict[str, tuple[int, ...]] = {  # the paper's Table 8
+    "cmu": (512, 256, 128, 64, 32, 16, 8),
+    "up3d": (512, 256, 128, 64, 32, 16, 8),
+    "pascal3d": (256, 128, 64, 32, 16, 8, 4, 2),
+    "h36m": (125, 115, 104, 94, 83, 73, 62, 52, 41, 31, 20, 10),
+    "apollo": (128, 100, 64, 50, 32, 16, 8, 4),
+}
+_FRAMES = 4096  # at a time, outside training: bounds memory whatever the set
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TrainConfig):
+    """Settings of Deep NRSfM++."""
+
+    steps: int = 30_000
+    """Optimiser steps of the search phase; the other phases take shares of it."""
+    restarts: int = 4
+    """Seeds trained at once."""
+    prune_at: tuple[float, ...] = (0.05, 0.15)
+    """Fractions of the search at which the worse half of the seeds is dropped."""
+    final: float = 1.0
+    """Steps of the final phase, as a share of `steps`."""
+    preset: Literal["rule", "cmu", "up3d", "pascal3d", "h36m", "apollo"] = "rule"
+    """Dictionary sizes: a published set, or the rule (halving from about six atoms a point to the bottleneck)."""
+    sizes: tuple[int, ...] | None = None
+    """Dictionary sizes, first to last; overrides the preset."""
+    bottleneck: int = 8
+    """Atoms of the last dictionary under the rule: 8 to 10 for articulated objects, 2 to 4 for rigid ones."""
+    activation: Activation = "bst"
+    """Block soft threshold, or relu for the older Deep NRSfM."""
+    threshold: float = 0.05
+    """Start of the block soft thresholds."""
+    size: SizeMeasure = "rms"
+    """2D size that sets the scale: root mean square, or the longer or shorter side of the bounding box."""
+    scale_correction: int = 1
+    """Rounds of scale correction where frames have a scale of their own (weak perspective, perspective)."""
+    scale_by: Literal["auto", "norm", "bones"] = "auto"
+    """Correct by the norm of the shape or by its mean bone length; auto: bones where edges are given."""
+    robust: float = 0.0
+    """Scale of a pseudo-Huber loss for detected points, as a fraction of the object's size; 0: Frobenius norm."""
+    lasso: float = 0.0
+    """Weight of the mean absolute first code."""
+    bones: float = 0.0
+    """Weight of the left-right difference of bone lengths (needs edges and symmetric pairs)."""
+    hide: float = 0.0
+    """Hide this share of the visible points from the encoder at random in training."""
+    holdout: float = 0.1
+    """Share of the observed points that the search does not see, to measure the quality without labels."""
+    mirror: Literal["auto", "none"] = "auto"
+    """Resolve the depth mirror by time or over the set and train on it; none leaves each frame its own."""
+    mirror_weight: float = 1.0
+    """Weight of the resolved depths, fading to 0 at two thirds of the final phase."""
+
+    def __post_init__(self):
+        """Refuse what cannot work."""
+        super().__post_init__()
+        for name in ("holdout", "hide"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
+        if self.select == "heldout" and not self.holdout:
+            raise InputError("select is 'heldout' but holdout is 0: nothing to select by")
+
+    def dictionary_sizes(self, n_points: int) -> tuple[int, ...]:
+        """Sizes of the dictionaries for a number of points."""
+        if self.sizes is not None:
+            return self.sizes
+        if self.preset != "rule":
+            return PRESETS[self.preset]
+        size = 2 ** int(np.clip(np.ceil(np.log2(6 * n_points)), 6, 9))
+        sizes = []
+        while size > self.bottleneck:
+            sizes.append(size)
+            size //= 2
+        return (*sizes, self.bottleneck)
+
+
+class _Terms(NamedTuple):
+    """What the forward pass gives for a batch, in the unit of the normalised measurements."""
+
+    shape: Any  # object frame, centred
+    rotation: Any
+    turned: Any  # shape @ rotation.T
+    residual: Any  # (frame, point, 2)
+    first_code: Any
+
+
+class Network(NamedTuple):
+    """The network as pure functions over its parameters."""
+
+    config: BlockSparseConfig
+    graph: Any
+
+    @classmethod
+    def of(cls, config: BlockSparseConfig) -> "Network":
+        """Its structure, without arrays."""
+        abstract = nnx.eval_shape(lambda: BlockSparseNetwork(config, rngs=nnx.Rngs(params=0)))
+        return cls(config, nnx.split(abstract)[0])
+
+    def init(self, key):
+        """Fresh parameters."""
+        net = BlockSparseNetwork(self.config, rngs=nnx.Rngs(params=key))
+        return nnx.to_pure_dict(nnx.state(net))
+
+    def apply(self, params, batch: Observations, weights, seen) -> _Terms:
+        """Forward on points of weight `seen`; residual of the normalised equations over `weights`."""
+        net = nnx.merge(self.graph, params)
+        if self.config.columns == 3:
+            inputs = measure_perspective(batch.points, seen, batch.depth)
+            shape, rotation, first = net(adjoint_perspective(inputs, batch.points, seen))
+            turned = jnp.einsum("bpj,bij->bpi", shape, rotation)
+            target = measure_perspective(batch.points, weights, batch.depth)
+            residual = reproject_perspective(turned, batch.points, weights) - target
+        else:
+            # Weak perspective keeps its correction in depth (1 unless the scale was corrected): w / depth.
+            inputs = measure_weak(batch.points, seen) / batch.depth[:, None, None]
+            shape, rotation, first = net(adjoint_weak(inputs, seen))
+            turned = jnp.einsum("bpj,bij->bpi", shape, rotation)
+            target = measure_weak(batch.points, weights) / batch.depth[:, None, None]
+            residual = reproject_weak(turned[..., :2], weights) - target
+        return _Terms(shape, rotation, turned, residual, first)
+
+
+def reprojection_loss(residual, weights, robust: float):
+    r"""`(frame,)` loss: `sqrt(mean_w |r|^2)` (eq. 13, per visible point), or pseudo-Huber
+    `mean_w d (sqrt(1 + |r|^2 / d^2) - 1)`, which grows linearly for the outliers of a detector."""
+    square = (residual**2).sum(-1)
+    total = jnp.maximum(weights.sum(-1), 1e-6)
+    if robust > 0:
+        return (weights * robust * (jnp.sqrt(1 + square / robust**2) - 1)).sum(-1) / total
+    return jnp.sqrt((weights * square).sum(-1) / total + 1e-12)
+
+
+def bone_asymmetry(shape, edges, twins):
+    """Mean relative difference of the lengths of left-right bone pairs `twins (pair, 2)` (indices of edges)."""
+    ends = shape[:, edges[:, 0]] - shape[:, edges[:, 1]]
+    length = jnp.sqrt((ends**2).sum(-1) + 1e-12)
+    return (jnp.abs(length[:, twins[:, 0]] - length[:, twins[:, 1]]) / length.mean(-1, keepdims=True)).mean()
+
+
+def twin_bones(edges: np.ndarray | None, symmetric: np.ndarray | None) -> np.ndarray:
+    """`(pair, 2)` indices of edges that are each other's left-right image."""
+    if edges is None or symmetric is None:
+        return np.zeros((0, 2), int)
+    swap = {}
+    for a, b in np.asarray(symmetric):
+        swap[int(a)], swap[int(b)] = int(b), int(a)
+    index = {frozenset(map(int, e)): i for i, e in enumerate(np.asarray(edges))}
+    pairs = set()
+    for edge, i in index.items():
+        image = index.get(frozenset(swap.get(p, p) for p in edge))
+        if image is not None and image != i:
+            pairs.add((min(i, image), max(i, image)))
+    return np.array(sorted(pairs), int).reshape(-1, 2)
+
+
+class _Trainer:
+    """The phases of one fit share these."""
+
+    def __init__(self, landmarks: Landmarks, camera: str, config: Config):
+        columns = 3 if camera == "perspective" else 2
+        sizes = config.dictionary_sizes(landmarks.n_points)
+        self.config, self.camera, self.landmarks = config, camera, landmarks
+        self.network = Network.of(
+            BlockSparseConfig(landmarks.n_points, sizes, columns, config.activation, config.threshold)
+        )
+        self.normalizer = Normalizer(camera, config.size).fitted(landmarks)
+        self.edges = None if landmarks.edges is None else np.asarray(landmarks.edges)
+        self.twins = twin_bones(landmarks.edges, landmarks.symmetric)
+        if config.bones and not len(self.twins):
+            raise InputError("bones is set, but there are no left-right bone pairs: give edges and symmetric pairs")
+
+    def objective(self, params, batch: Observations, key, progress, final: bool):
+        """Loss of a batch, and what to record."""
+        config = self.config
+        seen = batch.weights
+        if config.hide:
+            shown = jax.random.bernoulli(key, 1 - config.hide, seen.shape)
+            enough = (seen * shown > 0).sum(-1, keepdims=True) >= 4
+            seen = jnp.where(enough, seen * shown, seen)
+        terms = self.network.apply(params, batch, batch.weights, seen)
+        loss = reprojection_loss(terms.residual, batch.weights, config.robust).mean()
+        aux = {"reprojection": loss}
+        if config.lasso:
+            loss = loss + config.lasso * jnp.abs(terms.first_code).mean()
+        if config.bones:
+            loss = loss + config.bones * bone_asymmetry(terms.shape, self.edges, self.twins)
+        if final and self.camera != "perspective":
+            fade = jnp.clip(1 - 1.5 * progress, 0, 1)
+            gap = jnp.sqrt(((terms.turned[..., 2] - batch.z) ** 2).mean(-1) + 1e-12)
+            aux["depth"] = (batch.z_weight * gap).mean()
+            loss = loss + config.mirror_weight * fade * aux["depth"]
+        return loss, aux
+
+    def problem(self, data: Observations, final: bool) -> Problem:
+        """The engine's view of a phase."""
+        return Problem(
+            self.network.init,
+            lambda params, batch, key, progress: self.objective(params, batch, key, progress, final),
+            data,
+            self.criteria,
+        )
+
+    def criteria(self, params, data: Observations):
+        """Over all frames: the reprojection loss of what training sees, and the error of what it does not, as a
+        fraction of the object's size."""
+
+        def some(batch):
+            terms = self.network.apply(params, batch, batch.weights, batch.weights)
+            loss = reprojection_loss(terms.residual, batch.weights, self.config.robust)
+            error = jnp.sqrt((heldout_residual(terms, batch, self.camera) ** 2).sum(-1) + 1e-12)
+            return loss * (batch.weights.sum(-1) > 0), (batch.heldout * error).sum(-1)
+
+        n = len(data.points)
+        loss, error = jax.lax.map(some, _blocks(data))
+        total = jnp.maximum(data.heldout.sum(), 1e-6)
+        return {"objective": loss.reshape(-1)[:n].mean(), "heldout": error.reshape(-1)[:n].sum() / total}
+
+    def shapes(self, params, data: Observations):
+        """Object-frame shapes `(frame, point, 3)` and rotations of all frames, in blocks."""
+        return _forward(self.network, params, data)
+
+
+def heldout_residual(terms: _Terms, batch: Observations, camera: str):
+    """`(frame, point, 2)` residual at the held-out points, in units of the object's size, with the translation
+    from the points that were seen."""
+    weights = batch.weights[..., None]
+    total = jnp.maximum(weights.sum(1, keepdims=True), 1e-6)
+    if camera == "perspective":
+        z = terms.turned[..., 2:] + batch.depth[:, None, None]
+        t = (weights * (batch.points * z - terms.turned[..., :2])).sum(1, keepdims=True) / total
+        return ((terms.turned[..., :2] + t) / jnp.maximum(z, 1e-3) - batch.points) * batch.depth[:, None, None]
+    image = terms.turned[..., :2] * batch.depth[:, None, None]
+    return image + (weights * (batch.points - image)).sum(1, keepdims=True) / total - batch.points
+
+
+def _blocks(data, size: int = _FRAMES):
+    """`(block, frame, ...)` view of data, the last block padded with frames of zeros."""
+    n = len(jax.tree.leaves(data)[0])
+    size = min(size, n)
+    count = -(-n // size)
+
+    def cut(x):
+        x = jnp.concatenate([x, jnp.zeros((count * size - n, *x.shape[1:]), x.dtype)])
+        return x.reshape(count, size, *x.shape[1:])
+
+    return jax.tree.map(cut, data)._replace(depth=jnp.maximum(cut(data.depth), 1e-6))
+
+
+_apply = jax.jit(
+    lambda network, params, batch: network.apply(params, batch, batch.weights, batch.weights)[:2], static_argnums=0
+)
+
+
+def _forward(network: Network, params, data: Observations):
+    """Shapes and rotations on the host, a block of frames at a time, so that memory does not grow with the set."""
+    n, size = len(data.points), min(_FRAMES, len(data.points))
+    shapes, rotations = [], []
+    for first in range(0, n, size):
+        block = jax.tree.map(lambda x, first=first: x[first : first + size], data)
+        short = size - len(block.points)
+        if short:  # one compiled size for all blocks
+            block = jax.tree.map(lambda x: jnp.concatenate([x, jnp.ones((short, *x.shape[1:]), x.dtype)]), block)
+        shape, rotation = _apply(network, params, block)
+        shapes.append(np.asarray(shape)[: size - short])
+        rotations.append(np.asarray(rotation)[: size - short])
+    return np.concatenate(shapes), np.concatenate(rotations)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DeepNRSfM:
+    """A trained network: lifts unseen frames with the same points."""
+
+    network: Network
+    params: Any
+    normalizer: Normalizer
+    names: tuple[str, ...] | None
+    mirror: str
+
+    @property
+    def camera(self) -> str:
+        """The camera model that it was trained for."""
+        return self.normalizer.camera
+
+    def lift(self, landmarks: Landmarks) -> Reconstruction:
+        """One forward pass. `mirror` is what the network was trained on: a hand that it keeps itself is not
+        touched; `jnrsfm.geometry.handedness.relabel` resolves the frames of a clip anew."""
+        if landmarks.n_points != self.network.config.n_points:
+            raise InputError(
+                f"the model has {self.network.config.n_points} points and the landmarks {landmarks.n_points}: "
+                "lift the points that it was fitted on, in the same order"
+            )
+        data, frames = self.normalizer(landmarks)
+        shapes, rotations = _forward(self.network, self.params, data)
+        depth = np.asarray(data.depth)
+        found = self.normalizer.reconstruction(landmarks, frames, shapes, rotations, depth)
+        return found if found.mirror == "perspective" else found.replace(mirror=self.mirror)
+
+    def save(self, path: Path) -> None:
+        """Write parameters and settings to one npz, beside and then renamed."""
+        leaves = jax.tree.leaves_with_path(self.params)
+        arrays = {"params" + jax.tree_util.keystr(k): np.asarray(v) for k, v in leaves}
+        about = {
+            "method": "deep-nrsfm++",
+            "network": dataclasses.asdict(self.network.config),
+            "normalizer": dataclasses.asdict(self.normalizer),
+            "names": self.names,
+            "mirror": self.mirror,
+        }
+        beside = Path(path).with_suffix(".tmp.npz")
+        np.savez(beside, about=np.array(json.dumps(about)), **arrays)
+        beside.replace(path)
+
+
+def load(path: Path) -> DeepNRSfM:
+    """Read what `DeepNRSfM.save` wrote. Raises InputError for a file that is not such a model."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(str(file["about"]))
+            config = about["network"] | {"sizes": tuple(about["network"]["sizes"])}
+            network = Network.of(BlockSparseConfig(**config))
+            like = jax.eval_shape(network.init, jax.random.key(0))
+            fill = lambda k, leaf: jnp.asarray(file["params" + jax.tree_util.keystr(k)], leaf.dtype).reshape(leaf.shape)
+            params = jax.tree_util.tree_map_with_path(fill, like)
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise InputError(f"{path}: not a Deep NRSfM++ model ({error}): fit again, or name another run") from error
+    names = None if about["names"] is None else tuple(about["names"])
+    return DeepNRSfM(network, params, Normalizer(**about["normalizer"]), names, about["mirror"])
+
+
+def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+    """Train on landmarks and reconstruct them: the phases of the module docstring."""
+    trainer = _Trainer(landmarks, camera, config)
+    key = jax.random.key(seed)
+    data, frames = trainer.normalizer(landmarks)
+    least = 5 if camera == "perspective" else 4
+    seen, held = hold_out(np.asarray(data.weights), config.holdout, least, seed)
+    hidden = data._replace(weights=jnp.asarray(seen), heldout=jnp.asarray(held))
+
+    result = train(trainer.problem(hidden, False), config, jax.random.fold_in(key, 0), session, phase="search")
+    heldout = _heldout_item(result.criteria[0], hidden, config)
+    facts: dict[str, Any] = {"search": list(result.criteria), "restarts_kept": list(result.restarts)}
+    final_steps = max(1, round(config.final * config.steps))
+
+    if camera != "orthographic":
+        for turn in range(config.scale_correction):
+            data, hidden = (_corrected(trainer, result.params, d) for d in (data, hidden))
+            result = train(
+                trainer.problem(hidden, False), config, jax.random.fold_in(key, 10 + turn), session,
+                phase=f"scale-{turn + 1}", steps=max(1, final_steps // 2), start=result.all_params,
+            )  # fmt: skip
+            heldout = _heldout_item(result.criteria[0], hidden, config)
+            facts[f"scale-{turn + 1}"] = list(result.criteria)
+
+    found = None
+    if camera != "perspective" and config.mirror == "auto":
+        found, data = _with_hand(trainer, result.params, data)
+        facts["mirror_before"] = found.summary()
+    if config.final > 0:
+        result = train(
+            trainer.problem(data, True), config, jax.random.fold_in(key, 1), session,
+            phase="final", steps=final_steps, start=result.all_params,
+        )  # fmt: skip
+        facts["final"] = list(result.criteria)
+
+    reconstructions = []
+    for i in range(len(result.restarts)):
+        params = jax.tree.map(lambda x, i=i: x[i], result.all_params)
+        shapes, rotations = trainer.shapes(params, data)
+        reconstructions.append(
+            trainer.normalizer.reconstruction(landmarks, frames, shapes, rotations, np.asarray(data.depth))
+        )
+    best = reconstructions[0]
+    if camera != "perspective" and config.mirror == "auto":
+        best, found = relabel(best)
+        facts["mirror"] = found.summary()
+    spread = None
+    if len(reconstructions) > 1:
+        spread = np.stack([np.asarray(r.camera_points) for r in [best, *reconstructions[1:]]])
+    model = DeepNRSfM(trainer.network, result.params, trainer.normalizer, landmarks.names, best.mirror)
+    return Fitted(best, model, heldout, spread, facts)
+
+
+def _with_hand(trainer: _Trainer, params, data: Observations) -> tuple[MirrorResolution, Observations]:
+    """The data with the depths of the resolved hand, trusted by their margin."""
+    shapes, rotations = trainer.shapes(params, data)
+    sequence = trainer.landmarks.sequence
+    found = resolve_mirrors(shapes, None if sequence is None else np.asarray(sequence))
+    z = np.einsum("fpj,fj->fp", shapes, rotations[:, 2]) * np.where(found.flip, -1, 1)[:, None]
+    trust = np.zeros(len(z)) if found.method == "none" else found.margin
+    return found, data._replace(z=jnp.asarray(z, jnp.float32), z_weight=jnp.asarray(trust, jnp.float32))
+
+
+def _corrected(trainer: _Trainer, params, data: Observations) -> Observations:
+    """One round of scale correction: t_z divided by the size of the shape over the mean size of all shapes, so that
+    all shapes come out of one size (Frobenius norm, or mean bone length). The overall unit is kept."""
+    config = trainer.config
+    shapes, _ = trainer.shapes(params, data)
+    by_bones = config.scale_by == "bones" or (config.scale_by == "auto" and trainer.edges is not None)
+    if by_bones:
+        if trainer.edges is None:
+            raise InputError("scale_by is 'bones', but the landmarks have no edges: give edges, or say norm")
+        ends = shapes[:, trainer.edges[:, 0]] - shapes[:, trainer.edges[:, 1]]
+        size = np.linalg.norm(ends, axis=-1).mean(1)
+    else:
+        size = np.linalg.norm(shapes.reshape(len(shapes), -1), axis=1)
+    ratio = np.clip(size / np.exp(np.log(np.maximum(size, 1e-9)).mean()), 0.25, 4.0)
+    ratio = jnp.asarray(ratio, jnp.float32)
+    if trainer.camera == "perspective":
+        return data._replace(depth=data.depth / ratio)
+    # weak perspective: points of a frame are divided by `depth`, and its shape comes out smaller
+    return data._replace(depth=data.depth * ratio)
+
+
+def _heldout_item(criteria: dict[str, float], hidden: Observations, config: Config) -> dict[str, Any] | None:
+    """The held-out error for the report card; its baseline puts every hidden point at the mean of the seen ones."""
+    count = int((hidden.heldout > 0).sum())
+    if not count:
+        return None
+    total = jnp.maximum(hidden.weights.sum(1, keepdims=True), 1e-6)
+    middle = (hidden.weights[..., None] * hidden.points).sum(1) / total
+    gap = jnp.sqrt(((hidden.points - middle[:, None]) ** 2).sum(-1)) * hidden.depth[:, None]
+    baseline = float((hidden.heldout * gap).sum() / hidden.heldout.sum())
+    note = f"{config.holdout:.0%} of the observed points, hidden until the final phase, predicted at its start"
+    return {"error": criteria["heldout"], "baseline": baseline, "count": count, "note": note}
+
+
+INFO = MethodInfo(
+    name="deep-nrsfm++",
+    kind="learned",
+    summary="block-sparse dictionary network; any camera, gaps, unseen frames",
+    cameras=("orthographic", "weak-perspective", "perspective"),
+    missing=True,
+    needs_order=False,
+    unseen=True,
+    source="Wang, Lin, Lucey: Deep NRSfM++, 3DV 2020",
+    config=Config,
+    fit=fit,
+    load=load,
+)

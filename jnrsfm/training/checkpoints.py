@@ -1,0 +1,63 @@
+"""Checkpoints of a training phase, by Orbax: written whole or not at all, the last two kept.
+
+The state is stored as its flat list of arrays, so that restoring needs only the structure that a fresh start
+has, and not the number of restarts alive when it was saved. Nothing is unpickled.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from jnrsfm.errors import InputError
+
+
+class Checkpoints:
+    """The checkpoints of one phase in a folder; without a folder, does nothing."""
+
+    def __init__(self, folder: Path | None):
+        self.folder = None if folder is None else Path(folder).absolute()
+        self._manager = None
+        if self.folder is not None:
+            options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def save(self, step: int, state: Any) -> None:
+        """Begin to write the state of a step; an earlier write is waited for."""
+        if self._manager is None or step in self._manager.all_steps():
+            return
+        leaves = {f"{i:04d}": np.asarray(x) for i, x in enumerate(jax.tree.leaves(state))}
+        try:
+            self._manager.save(step, args=ocp.args.StandardSave(leaves))
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot write a checkpoint ({error.strerror}): make room") from error
+
+    def restore(self, structure: Any) -> tuple[int, Any] | None:
+        """The latest step and state, in the structure of `structure`, or None where there is none.
+
+        Raises InputError, one line, where the latest checkpoint is damaged.
+        """
+        step = None if self._manager is None else self._manager.latest_step()
+        if step is None:
+            return None
+        treedef = jax.tree.structure(structure)
+        try:
+            leaves = self._manager.restore(step, args=ocp.args.StandardRestore())
+            arrays = [leaves[f"{i:04d}"] for i in range(treedef.num_leaves)]
+            if len(leaves) != treedef.num_leaves:
+                raise ValueError("it belongs to other settings")
+        except Exception as error:  # Orbax and its storage raise many kinds; the user needs one line
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+            raise InputError(
+                f"{self.folder / str(step)}: checkpoint cannot be read ({reason}): delete that folder to resume "
+                "from the one before"
+            ) from error
+        return step, jax.tree.unflatten(treedef, [np.asarray(a) for a in arrays])
+
+    def close(self) -> None:
+        """Wait for what is being written."""
+        if self._manager is not None:
+            self._manager.wait_until_finished()
+            self._manager.close()

@@ -1,0 +1,66 @@
+"""What the engine can be told. A method's own `Config` inherits these fields."""
+
+import dataclasses
+from typing import Literal
+
+import optax
+
+from jnrsfm.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training run, whatever the method."""
+
+    steps: int = 20_000
+    """Optimiser steps of the main phase."""
+    batch: int = 128
+    """Frames in a step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate of Adam."""
+    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
+    """Decay: cosine to 1 % of the peak, exponential by 0.95 eight times a run (as published), or none."""
+    warmup: int = 200
+    """Steps of linear warm-up."""
+    clip_norm: float = 1.0
+    """Clip the gradient to this global norm; 0 for never."""
+    restarts: int = 1
+    """Seeds trained at once."""
+    prune_at: tuple[float, ...] = ()
+    """Fractions of the steps at which the worse half of the restarts is dropped."""
+    select: Literal["objective", "heldout"] = "objective"
+    """Label-free criterion that ranks restarts: the objective over all frames, or the reprojection error of
+    observed points that training does not see."""
+    chunk: int = 250
+    """Steps in one dispatch to the device."""
+    layout: Literal["auto", "vmap", "map"] = "auto"
+    """Restarts side by side (vmap) or in turn (map) within a dispatch; auto: in turn on CPU."""
+    checkpoint_seconds: float = 20.0
+    """Least time between checkpoints."""
+
+    def __post_init__(self):
+        """Refuse what cannot work."""
+        for name in ("steps", "batch", "restarts", "chunk"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate is {self.learning_rate}: it must be above 0")
+        if any(not 0 < p < 1 for p in self.prune_at) or list(self.prune_at) != sorted(set(self.prune_at)):
+            raise InputError(f"prune_at is {self.prune_at}: fractions between 0 and 1 in rising order")
+
+    def optimizer(self, steps: int) -> optax.GradientTransformation:
+        """Adam with the schedule over `steps`, clipped."""
+        warmup = min(self.warmup, steps // 4)
+        if self.schedule == "cosine":
+            rate = optax.warmup_cosine_decay_schedule(
+                0.0 if warmup else self.learning_rate, self.learning_rate, warmup, steps, 0.01 * self.learning_rate
+            )
+        else:
+            if self.schedule == "exponential":
+                decay = optax.exponential_decay(self.learning_rate, max(steps // 8, 1), 0.95)
+            else:
+                decay = optax.constant_schedule(self.learning_rate)
+            rise = optax.linear_schedule(0.0, self.learning_rate, warmup)
+            rate = optax.join_schedules([rise, decay], [warmup]) if warmup else decay
+        adam = optax.adam(rate)
+        return optax.chain(optax.clip_by_global_norm(self.clip_norm), adam) if self.clip_norm > 0 else adam
