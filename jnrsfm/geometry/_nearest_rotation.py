@@ -32,28 +32,27 @@ _SQUARINGS = 4  # (overshoot / (overshoot + gap))^16 is what is left of the othe
 
 
 def power_of_two(x: Scalar, largest: Scalar) -> tuple[Scalar, Scalar]:
-    """The power of two s for which s * largest lies in [1, 2), and where `largest` is positive.
+    """The power of two s for which s * largest lies in [1, 2), and where `largest` is a normal number.
 
-    A power of two, as any other factor would round the entries. Exponent arithmetic on the bits.
+    A power of two, as any other factor would round the entries. Exponent arithmetic on the bits. What is
+    below the smallest normal number counts as 0: compilers may flush it anyway.
     """
     info = jnp.finfo(x.dtype)
     ints = {32: jnp.int32, 64: jnp.int64}[info.bits]
     bias = 2 ** (info.nexp - 1) - 1
     exponent = lax.bitcast_convert_type(largest, ints) >> info.nmant
     scale = (2 * bias - jnp.clip(exponent, 1, 2 * bias - 1)) << info.nmant
-    return lax.bitcast_convert_type(scale, x.dtype), largest > 0
+    return lax.bitcast_convert_type(scale, x.dtype), exponent > 0
 
 
 def quaternion_rows(q: Vec4) -> Rows:
     """The rotation of a quaternion (w, x, y, z) of any length but 0."""
     w, x, y, z = q
-    s = 2 / (w * w + x * x + y * y + z * z)
-    wx, wy, wz = s * w * x, s * w * y, s * w * z
-    xx, xy, xz, yy, yz, zz = s * x * x, s * x * y, s * x * z, s * y * y, s * y * z, s * z * z
+    n = (w * w + x * x + y * y + z * z) / 2
     return (
-        (1 - (yy + zz), xy - wz, xz + wy),
-        (xy + wz, 1 - (xx + zz), yz - wx),
-        (xz - wy, yz + wx, 1 - (xx + yy)),
+        (1 - (y * y + z * z) / n, (x * y - w * z) / n, (x * z + w * y) / n),
+        ((x * y + w * z) / n, 1 - (x * x + z * z) / n, (y * z - w * x) / n),
+        ((x * z - w * y) / n, (y * z + w * x) / n, 1 - (x * x + y * y) / n),
     )
 
 
@@ -140,20 +139,22 @@ def _largest_root(m: Rows) -> Scalar:
         + c21 * c21
         + c22 * c22
     )
-    # x^2 = a + 2 e2 with e2 = s1 s2 + s1 s3 + s2 s3, e2^2 = k + 2 det x <= 3 k, and x <= sqrt(3 a).
-    e2 = jnp.sqrt(jnp.minimum(3 * cof2, cof2 + 2 * jnp.maximum(det, 0) * jnp.sqrt(3 * norm2)))
-    x = jnp.sqrt(norm2 + 2 * e2)
+    # In units of |M|, with d = det M / |M|^3, k = |cof M|^2 / |M|^4: (x^2 - 1)^2 = 8 d x + 4 k, and from
+    # above x^2 = 1 + 2 e2, e2 = (s1 s2 + s1 s3 + s2 s3) / |M|^2, e2^2 = k + 2 d x <= 3 k, x <= sqrt(3).
+    norm = jnp.sqrt(norm2)
+    d, k = det / (norm2 * norm), cof2 / (norm2 * norm2)
+    x = jnp.sqrt(1 + 2 * jnp.sqrt(jnp.minimum(3 * k, k + 2 * 3**0.5 * jnp.maximum(d, 0))))
     # The root of polynomial = tolerance, not 0: rounding must not carry the iterate below the root.
-    tolerance = 16 * eps * norm2 * norm2
+    tolerance = 16 * eps
     for _ in range(_LAGUERRE_STEPS):
-        u = x * x - norm2
-        value = jnp.maximum(u * u - 8 * det * x - 4 * cof2 - tolerance, 0)
-        slope = 4 * (x * u - 2 * det)
-        bend = 12 * x * x - 4 * norm2
+        u = x * x - 1
+        value = jnp.maximum(u * u - 8 * d * x - 4 * k - tolerance, 0)
+        slope = 4 * (x * u - 2 * d)
+        bend = 12 * x * x - 4
         root = jnp.sqrt(jnp.maximum(9 * slope * slope - 12 * value * bend, 0))
         x = x - 4 * value / jnp.maximum(slope + root, eps)
     # At an exact double root the adjugate would vanish; the margin keeps it well above rounding.
-    return x * (1 + eps**0.5)
+    return x * norm / (1 - eps**0.5)
 
 
 def _top_eigenvector(n: Sym4, bound: Scalar) -> Vec4:
@@ -161,10 +162,10 @@ def _top_eigenvector(n: Sym4, bound: Scalar) -> Vec4:
     a = _adjugate(
         (bound - n[0], -n[1], -n[2], -n[3], bound - n[4], -n[5], -n[6], bound - n[7], -n[8], bound - n[9])
     )
-    scale = 1 / (a[0] + a[4] + a[7] + a[9])
-    a = tuple(x * scale for x in a)
-    for _ in range(_SQUARINGS):
-        a = _square(a)
+    trace = a[0] + a[4] + a[7] + a[9]
+    a = tuple(x / trace for x in a)
+    # A loop and not four copies: a compiler that fuses would recompute one squaring inside the next.
+    a = lax.fori_loop(0, _SQUARINGS, lambda _, a: _square(a), a)
     best, q = a[0], (a[0], a[1], a[2], a[3])
     for diagonal, column in (
         (a[4], (a[1], a[4], a[5], a[6])),
@@ -203,8 +204,8 @@ def _square(a: Sym4) -> Sym4:
     a00, a01, a02, a03, a11, a12, a13, a22, a23, a33 = a
     rows = ((a00, a01, a02, a03), (a01, a11, a12, a13), (a02, a12, a22, a23), (a03, a13, a23, a33))
     out = [_dot4(rows[i], rows[j]) for i in range(4) for j in range(i, 4)]
-    scale = 1 / (out[0] + out[4] + out[7] + out[9])
-    return tuple(x * scale for x in out)
+    trace = out[0] + out[4] + out[7] + out[9]
+    return tuple(x / trace for x in out)
 
 
 def _newton(m: Rows, q: Vec4, floor: float, residual) -> Vec4:
@@ -277,5 +278,5 @@ def _dot4(a: Vec4, b: Vec4) -> Scalar:
 
 
 def _unit(q: Vec4) -> Vec4:
-    scale = 1 / jnp.sqrt(_dot4(q, q))
-    return (q[0] * scale, q[1] * scale, q[2] * scale, q[3] * scale)
+    n = jnp.sqrt(_dot4(q, q))
+    return (q[0] / n, q[1] / n, q[2] / n, q[3] / n)
