@@ -33,7 +33,7 @@ from jnrsfm.geometry.normalization import (
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
 from jnrsfm.models.block_sparse import Activation, BlockSparseConfig, BlockSparseNetwork
-from jnrsfm.training import Problem, Session, TrainConfig, train
+from jnrsfm.training import Engine, Problem, Session, TrainConfig
 from jnrsfm.types import Landmarks, Reconstruction
 
 PRESETS: dict[str, tuple[int, ...]] = {  # the paper's Table 8
@@ -207,7 +207,7 @@ class _Trainer:
         if config.bones and not len(self.twins):
             raise InputError("bones is set, but there are no left-right bone pairs: give edges and symmetric pairs")
 
-    def objective(self, params, batch: Observations, key, progress, final: bool):
+    def objective(self, params, batch: Observations, key, progress):
         """Loss of a batch, and what to record."""
         config = self.config
         seen = batch.weights
@@ -222,21 +222,16 @@ class _Trainer:
             loss = loss + config.lasso * jnp.abs(terms.first_code).mean()
         if config.bones:
             loss = loss + config.bones * bone_asymmetry(terms.shape, self.edges, self.twins)
-        if final and self.camera != "perspective":
+        if self.camera != "perspective":  # z_weight is 0 until the hand is resolved
             fade = jnp.clip(1 - 1.5 * progress, 0, 1)
             gap = jnp.sqrt(((terms.turned[..., 2] - batch.z) ** 2).mean(-1) + 1e-12)
             aux["depth"] = (batch.z_weight * gap).mean()
             loss = loss + config.mirror_weight * fade * aux["depth"]
         return loss, aux
 
-    def problem(self, data: Observations, final: bool) -> Problem:
-        """The engine's view of a phase."""
-        return Problem(
-            self.network.init,
-            lambda params, batch, key, progress: self.objective(params, batch, key, progress, final),
-            data,
-            self.criteria,
-        )
+    def engine(self, session: Session) -> Engine:
+        """The engine for this objective."""
+        return Engine(Problem(self.network.init, self.objective, self.criteria), self.config, session)
 
     def criteria(self, params, data: Observations):
         """Over all frames: the reprojection loss of what training sees, and the error of what it does not, as a
@@ -374,7 +369,8 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     seen, held = hold_out(np.asarray(data.weights), config.holdout, least, seed)
     hidden = data._replace(weights=jnp.asarray(seen), heldout=jnp.asarray(held))
 
-    result = train(trainer.problem(hidden, False), config, jax.random.fold_in(key, 0), session, phase="search")
+    engine = trainer.engine(session)
+    result = engine.train(hidden, jax.random.fold_in(key, 0), phase="search")
     heldout = _heldout_item(result.criteria[0], hidden, config)
     facts: dict[str, Any] = {"search": list(result.criteria), "restarts_kept": list(result.restarts)}
     final_steps = max(1, round(config.final * config.steps))
@@ -382,8 +378,8 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     if camera != "orthographic":
         for turn in range(config.scale_correction):
             data, hidden = (_corrected(trainer, result.params, d) for d in (data, hidden))
-            result = train(
-                trainer.problem(hidden, False), config, jax.random.fold_in(key, 10 + turn), session,
+            result = engine.train(
+                hidden, jax.random.fold_in(key, 10 + turn),
                 phase=f"scale-{turn + 1}", steps=max(1, final_steps // 2), start=result.all_params,
             )  # fmt: skip
             heldout = _heldout_item(result.criteria[0], hidden, config)
@@ -394,10 +390,9 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         found, data = _with_hand(trainer, result.params, data)
         facts["mirror_before"] = found.summary()
     if config.final > 0:
-        result = train(
-            trainer.problem(data, True), config, jax.random.fold_in(key, 1), session,
-            phase="final", steps=final_steps, start=result.all_params,
-        )  # fmt: skip
+        result = engine.train(
+            data, jax.random.fold_in(key, 1), phase="final", steps=final_steps, start=result.all_params
+        )
         facts["final"] = list(result.criteria)
 
     reconstructions = []

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+import jax.numpy as jnp
 import optax
 
 from jnrsfm.errors import InputError
@@ -48,19 +49,20 @@ class TrainConfig:
         if any(not 0 < p < 1 for p in self.prune_at) or list(self.prune_at) != sorted(set(self.prune_at)):
             raise InputError(f"prune_at is {self.prune_at}: fractions between 0 and 1 in rising order")
 
-    def optimizer(self, steps: int) -> optax.GradientTransformation:
-        """Adam with the schedule over `steps`, clipped."""
-        warmup = min(self.warmup, steps // 4)
-        if self.schedule == "cosine":
-            rate = optax.warmup_cosine_decay_schedule(
-                0.0 if warmup else self.learning_rate, self.learning_rate, warmup, steps, 0.01 * self.learning_rate
-            )
-        else:
-            if self.schedule == "exponential":
-                decay = optax.exponential_decay(self.learning_rate, max(steps // 8, 1), 0.95)
-            else:
-                decay = optax.constant_schedule(self.learning_rate)
-            rise = optax.linear_schedule(0.0, self.learning_rate, warmup)
-            rate = optax.join_schedules([rise, decay], [warmup]) if warmup else decay
-        adam = optax.adam(rate)
+    def optimizer(self) -> optax.GradientTransformation:
+        """Adam's direction, from the clipped gradient; the engine multiplies by `-rate`."""
+        adam = optax.scale_by_adam()
         return optax.chain(optax.clip_by_global_norm(self.clip_norm), adam) if self.clip_norm > 0 else adam
+
+    def rate(self, step, steps):
+        """Learning rate at a step of `steps`; both may be traced, so that one compiled step serves all phases."""
+        warmup = jnp.minimum(self.warmup, steps / 4)
+        rise = jnp.minimum((step + 1) / jnp.maximum(warmup, 1), 1.0)
+        done = jnp.clip((step - warmup) / jnp.maximum(steps - warmup, 1), 0.0, 1.0)
+        if self.schedule == "cosine":
+            decay = 0.01 + 0.99 * 0.5 * (1 + jnp.cos(jnp.pi * done))
+        elif self.schedule == "exponential":
+            decay = 0.95 ** (8 * done)
+        else:
+            decay = 1.0
+        return self.learning_rate * rise * decay

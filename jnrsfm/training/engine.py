@@ -27,20 +27,19 @@ class Problem(NamedTuple):
     """What a learned method gives the engine.
 
     `init(key) -> params`; `objective(params, batch, key, progress) -> (loss, aux)` with the batch gathered from
-    `data` along its leading frame axis, `progress` in [0, 1) and `aux` a dict of scalars to record;
+    the data along its leading frame axis, `progress` in [0, 1) and `aux` a dict of scalars to record;
     `criteria(params, data) -> dict` of label-free scalars over the whole set, lower is better, among them those
     that `TrainConfig.select` may name.
     """
 
     init: Callable[[Any], PyTree]
     objective: Callable[[PyTree, PyTree, Any, Any], tuple[Any, dict[str, Any]]]
-    data: PyTree
     criteria: Callable[[PyTree, PyTree], dict[str, Any]]
 
 
 class Trained(NamedTuple):
-    """What came of it: `params` of the restart that was chosen; all those alive at the end, stacked, best first;
-    their numbers; their criteria."""
+    """What came of a phase: `params` of the restart that was chosen; all those alive at the end, stacked, best
+    first; their numbers; their criteria."""
 
     params: PyTree
     all_params: PyTree
@@ -48,154 +47,172 @@ class Trained(NamedTuple):
     criteria: tuple[dict[str, float], ...]
 
 
-def train(
-    problem: Problem,
-    config: TrainConfig,
-    key: Any,
-    session: Session,
-    *,
-    phase: str = "train",
-    steps: int | None = None,
-    start: PyTree | None = None,
-    mesh: jax.sharding.Mesh | None = None,
-) -> Trained:
-    """Train from scratch, or from the stacked parameters `start`, for `steps` (default `config.steps`).
+class Engine:
+    """Trains the phases of one fit. Compiled functions are shared by all phases with data of one shape.
 
-    `config.restarts` seeds are trained at once; at the fractions `config.prune_at` the worse half by
-    `config.select` is dropped; the best by the same criterion is returned. With a `mesh` whose first axis is
-    over devices the frames of each batch are shared out and the parameters replicated: plain `jit`, equal to
-    one device to rounding.
-
-    Raises Diverged when no restart has a finite loss (the last good state is checkpointed), KeyboardInterrupt
-    when the session was asked to stop (state checkpointed, to resume from).
+    With a `mesh`, whose first axis is over devices, the frames of each batch are shared out and the parameters
+    replicated: plain `jit`, equal to one device to rounding. The batch must divide by the number of devices.
     """
-    steps = config.steps if steps is None else steps
-    optimizer = config.optimizer(steps)
-    n_frames = len(jax.tree.leaves(problem.data)[0])
-    batch_key, *_ = jax.random.split(key, 2)
-    in_turn = config.layout == "map" or (config.layout == "auto" and jax.default_backend() == "cpu")
 
-    def seed(restart):
-        return jax.random.fold_in(key, restart)
+    def __init__(
+        self, problem: Problem, config: TrainConfig, session: Session, mesh: jax.sharding.Mesh | None = None
+    ):
+        self.problem, self.config, self.session, self.mesh = problem, config, session, mesh
+        self.optimizer = config.optimizer()
+        # Matrix products with a batch axis run at a fraction of the plain ones' speed on CPU, where one
+        # restart fills the cores by itself: there they run in turn.
+        self.in_turn = config.layout == "map" or (config.layout == "auto" and jax.default_backend() == "cpu")
+        self._init = jax.jit(jax.vmap(problem.init))
+        self._criteria = jax.jit(problem.criteria)
+        self._run = jax.jit(self._steps if self.in_turn else jax.vmap(self._steps, (0, 0) + (None,) * 6))
 
-    if start is None:
-        numbers = np.arange(config.restarts)
-        params = jax.jit(jax.vmap(lambda r: problem.init(seed(r))))(jnp.asarray(numbers))
-    else:
-        params, numbers = start, np.arange(len(jax.tree.leaves(start)[0]))
-    state = {"params": params, "opt": jax.jit(jax.vmap(optimizer.init))(params), "numbers": jnp.asarray(numbers)}
+    def step(self, state: PyTree, number, data, key, batch_key, index, steps):
+        """One step of one restart: gather a batch, differentiate, update. `(state, metrics)`."""
+        params, opt = state
+        n_frames = len(jax.tree.leaves(data)[0])
+        frames = jax.random.randint(jax.random.fold_in(batch_key, index), (self.config.batch,), 0, n_frames)
+        if self.mesh is not None:
+            shared = jax.sharding.PartitionSpec(self.mesh.axis_names[0])
+            frames = jax.lax.with_sharding_constraint(frames, jax.sharding.NamedSharding(self.mesh, shared))
+        batch = jax.tree.map(lambda x: x[frames], data)
+        step_key = jax.random.fold_in(jax.random.fold_in(key, number), index)
+        grad = jax.value_and_grad(self.problem.objective, has_aux=True)
+        (loss, aux), grads = grad(params, batch, step_key, index / steps)
+        updates, opt = self.optimizer.update(grads, opt, params)
+        rate = self.config.rate(index, steps)
+        updates = jax.tree.map(lambda u: -rate * u, updates)
+        return (optax.apply_updates(params, updates), opt), {"loss": loss, **aux}
 
-    def step(params, opt, restart, index):
-        frames = jax.random.randint(jax.random.fold_in(batch_key, index), (config.batch,), 0, n_frames)
-        if mesh is not None:
-            shared = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(mesh.axis_names[0]))
-            frames = jax.lax.with_sharding_constraint(frames, shared)
-        batch = jax.tree.map(lambda x: x[frames], problem.data)
-        step_key = jax.random.fold_in(seed(restart), index)
-        (loss, aux), grads = jax.value_and_grad(problem.objective, has_aux=True)(
-            params, batch, step_key, index / steps
-        )
-        updates, opt = optimizer.update(grads, opt, params)
-        return optax.apply_updates(params, updates), opt, {"loss": loss, **aux}
+    def _steps(self, state, number, data, key, batch_key, first, count, steps):
+        """`count` steps from step `first`; the metrics averaged over them."""
 
-    def dispatch(state, first, count):
-        """`count` steps of all restarts; the metrics averaged over the dispatch."""
-        indices = first + jnp.arange(count)
-        if in_turn:
+        def body(i, carry):
+            state, sums = carry
+            state, values = self.step(state, number, data, key, batch_key, first + i, steps)
+            return state, jax.tree.map(jnp.add, sums, values)
 
-            def one(args):
-                params, opt, restart = args
+        like = jax.eval_shape(self.step, state, number, data, key, batch_key, first, steps)[1]
+        zeros = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), like)
+        state, sums = jax.lax.fori_loop(0, count, body, (state, zeros))
+        return state, jax.tree.map(lambda v: v / count, sums)
 
-                def body(carry, index):
-                    params, opt, values = step(*carry, restart, index)
-                    return (params, opt), values
+    def dispatch(self, state: PyTree, numbers, data, key, first: int, count: int, steps: int):
+        """`count` steps of all restarts of a stacked state."""
+        batch_key = jax.random.fold_in(key, 2**31 - 1)
+        rest = (data, key, batch_key, jnp.int32(first), jnp.int32(count), jnp.float32(steps))
+        if not self.in_turn:
+            return self._run(state, numbers, *rest)
+        runs = [self._run(_at(state, i), numbers[i], *rest) for i in range(len(numbers))]
+        return jax.tree.map(lambda *x: jnp.stack(x), *runs)
 
-                (params, opt), values = jax.lax.scan(body, (params, opt), indices)
-                return params, opt, values
+    def criteria(self, params: PyTree, data: PyTree) -> dict[str, np.ndarray]:
+        """The label-free criteria of each restart of stacked parameters."""
+        count = len(jax.tree.leaves(params)[0])
+        runs = [self._criteria(_at(params, i), data) for i in range(count)]
+        return {name: np.array([float(run[name]) for run in runs]) for name in runs[0]}
 
-            params, opt, values = jax.lax.map(one, (state["params"], state["opt"], state["numbers"]))
+    def train(
+        self,
+        data: PyTree,
+        key: Any,
+        *,
+        phase: str = "train",
+        steps: int | None = None,
+        start: PyTree | None = None,
+    ) -> Trained:
+        """Train from scratch, or from the stacked parameters `start`, for `steps` (default `config.steps`).
+
+        From scratch, `config.restarts` seeds are trained at once and at the fractions `config.prune_at` the worse
+        half by `config.select` is dropped. The best by the same criterion is returned.
+
+        Raises Diverged when no restart has a finite loss (the last good state is checkpointed), KeyboardInterrupt
+        when the session was asked to stop (state checkpointed, to resume from).
+        """
+        config, session = self.config, self.session
+        steps = config.steps if steps is None else steps
+        if start is None:
+            numbers = jnp.arange(config.restarts)
+            params = self._init(jax.vmap(lambda r: jax.random.fold_in(key, r))(numbers))
         else:
-
-            def body(carry, index):
-                params, opt, values = jax.vmap(step, (0, 0, 0, None))(*carry, state["numbers"], index)
-                return (params, opt), values
-
-            (params, opt), values = jax.lax.scan(body, (state["params"], state["opt"]), indices)
-            values = jax.tree.map(lambda v: jnp.moveaxis(v, 0, 1), values)
-        means = jax.tree.map(lambda v: v.mean(1), values)
-        return {"params": params, "opt": opt, "numbers": state["numbers"]}, means
-
-    dispatch = jax.jit(dispatch, static_argnums=2)
-    criteria = jax.jit(lambda params: jax.lax.map(lambda p: problem.criteria(p, problem.data), params))
-
-    checkpoints = Checkpoints(session.checkpoint_folder(phase))
-    done = 0
-    try:
-        restored = checkpoints.restore(state) if session.resume else None
-        if restored is not None:
-            done, state = restored
-            state = jax.tree.map(jnp.asarray, state)
-            session.rewind(phase, done)
+            params, numbers = start, jnp.arange(len(jax.tree.leaves(start)[0]))
+        state = ((params, jax.vmap(self.optimizer.init)(params)), numbers)
+        if self.mesh is not None:
+            everywhere = jax.sharding.NamedSharding(self.mesh, jax.sharding.PartitionSpec())
+            state, data = jax.device_put((state, data), everywhere)
+        checkpoints = Checkpoints(session.checkpoint_folder(phase))
         prunings = [math.ceil(p * steps / config.chunk) * config.chunk for p in config.prune_at]
-        saved_at = time.monotonic()
-        with session.interruptible():
-            while done < steps:
-                begun = time.monotonic()
-                count = min(config.chunk, steps - done)
-                new, values = dispatch(state, done, count)
-                host = {name: np.asarray(v, np.float64) for name, v in values.items()}
-                finite = np.isfinite(host["loss"]) & _finite(new["params"])
-                if not finite.any():
-                    checkpoints.save(done, state)
-                    where = f", last good checkpoint at step {done} kept" if session.folder else ""
-                    raise Diverged(
-                        f"training diverged between steps {done} and {done + count} (loss is not finite){where}: "
-                        f"lower learning_rate (now {config.learning_rate:g}) or clip_norm (now {config.clip_norm:g})"
-                    )
-                state, done = new, done + count
-                if not finite.all():
-                    session.say(f"{phase}: {int((~finite).sum())} of {len(finite)} restarts diverged and are dropped")
-                    state = _take(state, np.flatnonzero(finite))
-                rate = count / (time.monotonic() - begun)
-                session.record(phase, done, steps, {n: _plain(v[finite]) for n, v in host.items()}, rate)
-                alive = len(state["numbers"])
-                if done in prunings and alive > 1:
-                    order = _ranked(criteria(state["params"]), config.select)
-                    state = _take(state, np.sort(order[: (alive + 1) // 2]))
-                if done < steps and time.monotonic() - saved_at > config.checkpoint_seconds:
-                    checkpoints.save(done, state)
-                    saved_at = time.monotonic()
-                if session.stop_requested and done < steps:
-                    checkpoints.save(done, state)
-                    raise KeyboardInterrupt
+        prunings = prunings if start is None else []
+        done = 0
+        session.begin(phase)
+        try:
+            restored = checkpoints.restore(state) if session.resume else None
+            if restored is not None:
+                done, state = restored
+                state = jax.tree.map(jnp.asarray, state)
+                session.rewind(phase, done)
+            saved_at = time.monotonic()
+            with session.interruptible():
+                while done < steps:
+                    count = min(config.chunk, steps - done)
+                    begun = time.monotonic()
+                    new, values = self.dispatch(*state, data, key, done, count, steps)
+                    host = {name: np.asarray(v, np.float64) for name, v in values.items()}
+                    rate = count / (time.monotonic() - begun)
+                    finite = np.isfinite(host["loss"]) & _finite(new[0])
+                    if not finite.any():
+                        checkpoints.save(done, state)
+                        raise Diverged(self._cause(done, count))
+                    state, done = (new, state[1]), done + count
+                    if not finite.all():
+                        lost = int((~finite).sum())
+                        session.say(f"{phase}: {lost} of {len(finite)} restarts diverged and are dropped")
+                        state = _at(state, np.flatnonzero(finite))
+                    values = {n: _plain(v[finite]) for n, v in host.items()}
+                    session.record(phase, done, steps, {"restart": state[1].tolist(), **values}, rate)
+                    alive = len(state[1])
+                    if done in prunings and alive > 1:
+                        order = _ranked(self.criteria(state[0][0], data), config.select)
+                        state = _at(state, np.sort(order[: (alive + 1) // 2]))
+                    if done < steps and time.monotonic() - saved_at > config.checkpoint_seconds:
+                        checkpoints.save(done, state)
+                        saved_at = time.monotonic()
+                    if session.stop_requested:
+                        break
             checkpoints.save(done, state)
             if session.stop_requested:
                 raise KeyboardInterrupt
-    finally:
-        checkpoints.close()
-    values = criteria(state["params"])
-    order = _ranked(values, config.select)
-    state = _take(state, order)
-    ranked = tuple({n: float(v[i]) for n, v in values.items()} for i in order)
-    best = jax.tree.map(lambda x: x[0], state["params"])
-    return Trained(best, state["params"], tuple(int(n) for n in state["numbers"]), ranked)
+        finally:
+            checkpoints.close()
+        (params, _), numbers = state
+        values = self.criteria(params, data)
+        order = _ranked(values, config.select)
+        ranked = tuple({n: float(v[i]) for n, v in values.items()} for i in order)
+        best_first = _at(params, order)
+        return Trained(_at(best_first, 0), best_first, tuple(int(n) for n in numbers[order]), ranked)
+
+    def _cause(self, done: int, count: int) -> str:
+        config = self.config
+        kept = f", last good checkpoint at step {done} kept" if self.session.folder else ""
+        return (
+            f"training diverged between steps {done} and {done + count} (not finite){kept}: "
+            f"lower learning_rate (now {config.learning_rate:g}) or clip_norm (now {config.clip_norm:g})"
+        )
 
 
-def _take(state: PyTree, which: np.ndarray) -> PyTree:
-    """The restarts `which` of a stacked state."""
-    return jax.tree.map(lambda x: x[which], state)
+def _at(tree: PyTree, which) -> PyTree:
+    """Restarts `which` of a stacked pytree."""
+    return jax.tree.map(lambda x: x[which], tree)
 
 
-def _finite(params: PyTree) -> np.ndarray:
-    """`(restart,)` bool: all parameters of the restart are finite."""
-    leaves = [np.asarray(jnp.isfinite(x).reshape(len(x), -1).all(1)) for x in jax.tree.leaves(params)]
+def _finite(tree: PyTree) -> np.ndarray:
+    """`(restart,)` bool: all numbers of the restart are finite."""
+    leaves = [np.asarray(jnp.isfinite(x).reshape(len(x), -1).all(1)) for x in jax.tree.leaves(tree)]
     return np.logical_and.reduce(leaves)
 
 
-def _ranked(values: dict[str, Any], select: str) -> np.ndarray:
+def _ranked(values: dict[str, np.ndarray], select: str) -> np.ndarray:
     """Restarts from best to worst by a criterion; what is not finite comes last."""
-    scores = np.nan_to_num(np.asarray(values[select], np.float64), nan=np.inf)
-    return np.argsort(scores, kind="stable")
+    return np.argsort(np.nan_to_num(values[select], nan=np.inf), kind="stable")
 
 
 def _plain(values: np.ndarray) -> float | list[float]:

@@ -29,6 +29,7 @@ class Session:
         self._stream = (stream or sys.stderr) if progress else None
         self._start = time.monotonic()
         self._last_line = 0.0
+        self._offset = 0
         self._records = None
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -40,11 +41,15 @@ class Session:
         """Where the checkpoints of a phase go, or None."""
         return None if self.folder is None else self.folder / "checkpoints" / phase
 
+    def begin(self, phase: str) -> None:
+        """A phase begins: its steps are counted on from those of the phases before it."""
+        self._offset = sum({r["phase"]: r["phase_step"] for r in self.history if r["phase"] != phase}.values())
+
     def rewind(self, phase: str, step: int) -> None:
         """Forget what was recorded of a phase after `step`, and of everything that came after it."""
         kept: list[dict[str, Any]] = []
         for record in self.history:
-            if record["phase"] == phase and record["step"] > step:
+            if record["phase"] == phase and record["phase_step"] > step:
                 break
             kept.append(record)
         self.history = kept
@@ -56,7 +61,7 @@ class Session:
     def record(self, phase: str, step: int, steps: int, values: dict[str, Any], rate: float) -> None:
         """Record the metrics of a dispatch and show the progress."""
         elapsed = round(time.monotonic() - self._start, 3)
-        entry = {"phase": phase, "step": step, **values, "steps_per_s": round(rate, 2), "elapsed": elapsed}
+        entry = {"phase": phase, "step": self._offset + step, "phase_step": step, **values, "steps_per_s": round(rate, 2), "elapsed": elapsed}
         self.history.append(entry)
         if self._records is not None:
             with self._records.open("a") as file:
