@@ -1,7 +1,7 @@
 """Write the tables of README.md: methods from the registry, results from the committed result files.
 
-    python experiments/tables.py            rewrite what stands between the markers
-    python experiments/tables.py --check    exit 1 where README.md is not what the sources give
+    make tables                                rewrite what stands between the markers
+    python experiments/tables.py --check       exit 1 where README.md is not what the sources give
 
 A result file is `experiments/<paper>/results/<name>.json`: one row or a list of rows, each an object with
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jnrsfm import cli
-from jnrsfm.cli import answers, parsing, places, verbs
+from jnrsfm.cli import answers, parsing, verbs
 from jnrsfm.errors import InputError
 from jnrsfm.types import Cameras, Reconstruction
 
@@ -140,6 +140,15 @@ def test_options_override_the_config_file(made_up, tmp_path):
     assert fit.settings_of(made_up) == Config(5, (3,), camera="perspective")
 
 
+def test_settings_of_a_run_serve_as_config_file(capsys, made_up, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("method: made-up\ncamera: perspective\nseed: 3\nconfig:\n  steps: 5\n")
+    fit = parsing.parse(["fit", "x", "--out", "r", "--config", str(path)])
+    assert fit.settings_of(made_up) == Config(5)
+    path.write_text("method: other\nconfig: {}\n")
+    assert "is of method other" in refusal(capsys, ["fit", "x", "--out", "r", "--config", path])
+
+
 def test_a_typo_in_the_config_file_is_refused(capsys, made_up, tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("stesp: 5\n")
@@ -248,52 +257,6 @@ def test_a_reader_that_goes_away_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-# ---------------------------------------------------------------- places to write
-
-
-def test_a_run_folder_must_be_new_or_empty(tmp_path):
-    places.check_run_folder(tmp_path / "new" / "run", resume=False)
-    assert not (tmp_path / "new").exists()
-    run = tmp_path / "run"
-    run.mkdir()
-    places.check_run_folder(run, resume=False)
-    with pytest.raises(InputError, match="holds no run to resume"):
-        places.check_run_folder(run, resume=True)
-    (run / "notes.txt").touch()
-    with pytest.raises(InputError, match=r"run: is not empty: choose another --out"):
-        places.check_run_folder(run, resume=False)
-    (run / "config.yaml").touch()
-    with pytest.raises(InputError, match=r"run: holds another run: .*--resume"):
-        places.check_run_folder(run, resume=False)
-    places.check_run_folder(run, resume=True)
-    with pytest.raises(InputError, match="is a file"):
-        places.check_run_folder(run / "config.yaml", resume=False)
-
-
-def test_no_permission_is_said_before_any_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *a, **k: False)
-    with pytest.raises(InputError, match="no permission to write in"):
-        places.check_run_folder(tmp_path / "a" / "b", resume=False)
-    with pytest.raises(InputError, match="no permission to write in"):
-        places.check_output_file(tmp_path / "a.npz", tmp_path / "b.npz")
-
-
-@pytest.mark.parametrize(
-    ("out", "says"),
-    [
-        ("a.txt", "is written as .npz"),
-        ("folder.npz", "is a folder"),
-        ("in.npz", "is the input itself"),
-        ("none/a.npz", "does not exist"),
-    ],
-)
-def test_a_bad_output_file_is_refused_before_any_work(tmp_path, out, says):
-    (tmp_path / "folder.npz").mkdir()
-    (tmp_path / "in.npz").touch()
-    with pytest.raises(InputError, match=says):
-        places.check_output_file(tmp_path / out, tmp_path / "in.npz")
-
-
 # ---------------------------------------------------------------- verbs over files
 
 
@@ -386,9 +349,14 @@ def test_info_and_convert(capsys, files):
         (["info", "walk.npz", "--format", "nzp"], "unknown format 'nzp'"),
         (["fit", "pickle.npz", "--out", "run"], "pickle.npz"),
         (["fit", "cut.npz", "--out", "run"], "cut.npz"),
-        (["fit", "walk.npz", "--out", "."], "is not empty"),
+        (["fit", "walk.npz", "--out", "."], "holds another run"),
+        (["fit", "walk.npz", "--out", "walk.npz"], "walk.npz"),
+        (["fit", "walk.npz", "--out", "walk.npz/run"], "walk.npz"),
+        (["fit", "walk.npz", "--out", "run", "--resume"], "no run folder"),
+        (["fit", "walk.npz", "--out", "run", "--reference", "short.npz"], "give the same frames and points"),
         (["lift", "none", "walk.npz", "--out", "x.npz"], "none"),
-        (["lift", ".", "walk.npz", "--out", "x.txt"], ".npz"),
+        (["lift", ".", "walk.npz", "--out", "x.txt"], "is written as .npz"),
+        (["lift", ".", "walk.npz", "--out", "walk.npz"], "is the input itself"),
         (["report", "none"], "none"),
     ],
 )
