@@ -3,12 +3,13 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from jnrsfm.training import Session
 from jnrsfm.types import Landmarks, Reconstruction
 
 
+@runtime_checkable
 class Model(Protocol):
     """A trained model: lifts frames that it has not seen."""
 
@@ -27,11 +28,12 @@ class Model(Protocol):
 
 
 class Fitted(NamedTuple):
-    """What a fit gives: the reconstruction; the model of a learned method; label-free evidence for the report.
+    """What a fit gives: the reconstruction; the model of a learned method; label-free evidence for the
+    report.
 
-    `heldout` is a dict with `error`, `baseline`, `count`, `note` (see `metrics.report_card`); `restarts` holds the
-    camera-frame shapes `(restart, frame, point, 3)` of the restarts alive at the end, the chosen one first;
-    `facts` are plain figures for the record.
+    `heldout` is a dict with `error`, `baseline`, `count`, `note` (see `metrics.report_card`); `restarts`
+    holds the camera-frame shapes `(restart, frame, point, 3)` of the restarts alive at the end, the chosen
+    one first; `facts` are plain figures for the record.
     """
 
     reconstruction: Reconstruction

@@ -19,7 +19,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path | None):
         self.folder = None if folder is None else Path(folder).absolute()
-        self._manager = None
+        self._manager: ocp.CheckpointManager | None = None
         if self.folder is not None:
             options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
             self._manager = ocp.CheckpointManager(self.folder, options=options)
@@ -32,27 +32,31 @@ class Checkpoints:
         try:
             self._manager.save(step, args=ocp.args.StandardSave(leaves))
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot write a checkpoint ({error.strerror}): make room") from error
+            raise InputError(
+                f"{self.folder}: cannot write a checkpoint ({error.strerror or error}): make room"
+            ) from error
 
     def restore(self, structure: Any) -> tuple[int, Any] | None:
         """The latest step and state, in the structure of `structure`, or None where there is none.
 
         Raises InputError, one line, where the latest checkpoint is damaged.
         """
-        step = None if self._manager is None else self._manager.latest_step()
+        if self._manager is None or self.folder is None:
+            return None
+        step = self._manager.latest_step()
         if step is None:
             return None
-        treedef = jax.tree.structure(structure)
+        treedef, count = jax.tree.structure(structure), len(jax.tree.leaves(structure))
         try:
             leaves = self._manager.restore(step, args=ocp.args.StandardRestore())
-            arrays = [leaves[f"{i:04d}"] for i in range(treedef.num_leaves)]
-            if len(leaves) != treedef.num_leaves:
+            if len(leaves) != count:
                 raise ValueError("it belongs to other settings")
+            arrays = [leaves[f"{i:04d}"] for i in range(count)]
         except Exception as error:  # Orbax and its storage raise many kinds; the user needs one line
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
             raise InputError(
-                f"{self.folder / str(step)}: checkpoint cannot be read ({reason}): delete that folder to resume "
-                "from the one before"
+                f"{self.folder / str(step)}: checkpoint cannot be read ({reason}): delete that folder "
+                "to resume from the one before"
             ) from error
         return step, jax.tree.unflatten(treedef, [np.asarray(a) for a in arrays])
 

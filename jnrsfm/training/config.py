@@ -1,6 +1,7 @@
 """What the engine can be told. A method's own `Config` inherits these fields."""
 
 import dataclasses
+import typing
 from typing import Literal
 
 import jax.numpy as jnp
@@ -41,11 +42,18 @@ class TrainConfig:
 
     def __post_init__(self):
         """Refuse what cannot work."""
+        for name, hint in typing.get_type_hints(type(self)).items():
+            if typing.get_origin(hint) is Literal and getattr(self, name) not in typing.get_args(hint):
+                known = ", ".join(map(repr, typing.get_args(hint)))
+                raise InputError(f"{name} is {getattr(self, name)!r}: choose from {known}")
         for name in ("steps", "batch", "restarts", "chunk"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate is {self.learning_rate}: it must be above 0")
+        for name in ("warmup", "clip_norm", "checkpoint_seconds"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
         if any(not 0 < p < 1 for p in self.prune_at) or list(self.prune_at) != sorted(set(self.prune_at)):
             raise InputError(f"prune_at is {self.prune_at}: fractions between 0 and 1 in rising order")
 
@@ -55,7 +63,8 @@ class TrainConfig:
         return optax.chain(optax.clip_by_global_norm(self.clip_norm), adam) if self.clip_norm > 0 else adam
 
     def rate(self, step, steps):
-        """Learning rate at a step of `steps`; both may be traced, so that one compiled step serves all phases."""
+        """Learning rate at a step of `steps`; both may be traced, so that one compiled step serves all
+        phases."""
         warmup = jnp.minimum(self.warmup, steps / 4)
         rise = jnp.minimum((step + 1) / jnp.maximum(warmup, 1), 1.0)
         done = jnp.clip((step - warmup) / jnp.maximum(steps - warmup, 1), 0.0, 1.0)
@@ -64,5 +73,5 @@ class TrainConfig:
         elif self.schedule == "exponential":
             decay = 0.95 ** (8 * done)
         else:
-            decay = 1.0
+            decay = jnp.ones_like(done)
         return self.learning_rate * rise * decay

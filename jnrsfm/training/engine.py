@@ -1,8 +1,8 @@
 """Training: many steps in one dispatch, batches gathered on the device, restarts at once, nothing lost.
 
-A method hands over pure functions over pytrees (`Problem`). Every random number is a function of the seed, the
-restart and the step, so that a run resumed from a checkpoint repeats the uninterrupted one to the bit on the
-same device.
+A method hands over pure functions over pytrees (`Problem`). Every random number is a function of the seed,
+the restart and the step, so that a run resumed from a checkpoint repeats the uninterrupted one to the bit on
+the same device.
 """
 
 import math
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jnrsfm.errors import Diverged
+from jnrsfm.errors import Diverged, InputError
 from jnrsfm.training.checkpoints import Checkpoints
 from jnrsfm.training.config import TrainConfig
 from jnrsfm.training.session import Session
@@ -26,10 +26,10 @@ PyTree = Any
 class Problem(NamedTuple):
     """What a learned method gives the engine.
 
-    `init(key) -> params`; `objective(params, batch, key, progress) -> (loss, aux)` with the batch gathered from
-    the data along its leading frame axis, `progress` in [0, 1) and `aux` a dict of scalars to record;
-    `criteria(params, data) -> dict` of label-free scalars over the whole set, lower is better, among them those
-    that `TrainConfig.select` may name.
+    `init(key) -> params`; `objective(params, batch, key, progress) -> (loss, aux)` with the batch gathered
+    from the data along its leading frame axis, `progress` in [0, 1) and `aux` a dict of scalars to record;
+    `criteria(params, data) -> dict` of label-free scalars over the whole set, lower is better, among them
+    those that `TrainConfig.select` may name.
     """
 
     init: Callable[[Any], PyTree]
@@ -38,8 +38,8 @@ class Problem(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What came of a phase: `params` of the restart that was chosen; all those alive at the end, stacked, best
-    first; their numbers; their criteria."""
+    """What came of a phase: `params` of the restart that was chosen; all those alive at the end, stacked,
+    best first; their numbers; their criteria."""
 
     params: PyTree
     all_params: PyTree
@@ -50,14 +50,18 @@ class Trained(NamedTuple):
 class Engine:
     """Trains the phases of one fit. Compiled functions are shared by all phases with data of one shape.
 
-    With a `mesh`, whose first axis is over devices, the frames of each batch are shared out and the parameters
-    replicated: plain `jit`, equal to one device to rounding. The batch must divide by the number of devices.
+    With a `mesh`, whose first axis is over devices, the frames of each batch are shared out and the
+    parameters replicated: plain `jit`, equal to one device to rounding. The batch must divide by the number
+    of devices.
     """
 
     def __init__(
         self, problem: Problem, config: TrainConfig, session: Session, mesh: jax.sharding.Mesh | None = None
     ):
         self.problem, self.config, self.session, self.mesh = problem, config, session, mesh
+        if mesh is not None and config.batch % mesh.shape[mesh.axis_names[0]]:
+            devices = mesh.shape[mesh.axis_names[0]]
+            raise InputError(f"batch is {config.batch}: it must divide by the {devices} devices of the mesh")
         self.optimizer = config.optimizer()
         # Matrix products with a batch axis run at a fraction of the plain ones' speed on CPU, where one
         # restart fills the cores by itself: there they run in turn.
@@ -122,11 +126,11 @@ class Engine:
     ) -> Trained:
         """Train from scratch, or from the stacked parameters `start`, for `steps` (default `config.steps`).
 
-        From scratch, `config.restarts` seeds are trained at once and at the fractions `config.prune_at` the worse
-        half by `config.select` is dropped. The best by the same criterion is returned.
+        From scratch, `config.restarts` seeds are trained at once and at the fractions `config.prune_at` the
+        worse half by `config.select` is dropped. The best by the same criterion is returned.
 
-        Raises Diverged when no restart has a finite loss (the last good state is checkpointed), KeyboardInterrupt
-        when the session was asked to stop (state checkpointed, to resume from).
+        Raises Diverged when no restart has a finite loss (the last good state is checkpointed),
+        KeyboardInterrupt when the session was asked to stop (state checkpointed, to resume from).
         """
         config, session = self.config, self.session
         steps = config.steps if steps is None else steps
@@ -143,13 +147,14 @@ class Engine:
         prunings = [math.ceil(p * steps / config.chunk) * config.chunk for p in config.prune_at]
         prunings = prunings if start is None else []
         done = 0
-        session.begin(phase)
         try:
             restored = checkpoints.restore(state) if session.resume else None
             if restored is not None:
                 done, state = restored
                 state = jax.tree.map(jnp.asarray, state)
+            if session.resume:  # without a checkpoint too: what was recorded after it is trained again
                 session.rewind(phase, done)
+            session.begin(phase)
             saved_at = time.monotonic()
             with session.interruptible():
                 while done < steps:
@@ -169,10 +174,12 @@ class Engine:
                         state = _at(state, np.flatnonzero(finite))
                     values = {n: _plain(v[finite]) for n, v in host.items()}
                     session.record(phase, done, steps, {"restart": state[1].tolist(), **values}, rate)
-                    alive = len(state[1])
-                    if done in prunings and alive > 1:
+                    alive = kept = len(state[1])
+                    for _ in range(prunings.count(done)):  # two fractions may fall on one dispatch
+                        kept = (kept + 1) // 2
+                    if kept < alive:
                         order = _ranked(self.criteria(state[0][0], data), config.select)
-                        state = _at(state, np.sort(order[: (alive + 1) // 2]))
+                        state = _at(state, np.sort(order[:kept]))
                     if done < steps and time.monotonic() - saved_at > config.checkpoint_seconds:
                         checkpoints.save(done, state)
                         saved_at = time.monotonic()

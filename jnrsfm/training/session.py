@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 
 class Session:
@@ -20,7 +20,12 @@ class Session:
     """
 
     def __init__(
-        self, folder: Path | None = None, *, resume: bool = False, progress: bool = False, stream: TextIO | None = None
+        self,
+        folder: Path | None = None,
+        *,
+        resume: bool = False,
+        progress: bool = False,
+        stream: Any = None,
     ):
         self.folder = None if folder is None else Path(folder)
         self.resume = resume
@@ -36,6 +41,7 @@ class Session:
             self._records = self.folder / "metrics.jsonl"
             if resume and self._records.exists():
                 self.history = _read_records(self._records)
+                self._start -= self.history[-1]["elapsed"] if self.history else 0.0
 
     def checkpoint_folder(self, phase: str) -> Path | None:
         """Where the checkpoints of a phase go, or None."""
@@ -43,7 +49,8 @@ class Session:
 
     def begin(self, phase: str) -> None:
         """A phase begins: its steps are counted on from those of the phases before it."""
-        self._offset = sum({r["phase"]: r["phase_step"] for r in self.history if r["phase"] != phase}.values())
+        before = {r["phase"]: r["phase_step"] for r in self.history if r["phase"] != phase}
+        self._offset = sum(before.values())
 
     def rewind(self, phase: str, step: int) -> None:
         """Forget what was recorded of a phase after `step`, and of everything that came after it."""
@@ -61,7 +68,8 @@ class Session:
     def record(self, phase: str, step: int, steps: int, values: dict[str, Any], rate: float) -> None:
         """Record the metrics of a dispatch and show the progress."""
         elapsed = round(time.monotonic() - self._start, 3)
-        entry = {"phase": phase, "step": self._offset + step, "phase_step": step, **values, "steps_per_s": round(rate, 2), "elapsed": elapsed}
+        entry = {"phase": phase, "step": self._offset + step, "phase_step": step, **values}
+        entry |= {"steps_per_s": round(rate, 2), "elapsed": elapsed}
         self.history.append(entry)
         if self._records is not None:
             with self._records.open("a") as file:
@@ -78,8 +86,8 @@ class Session:
     def say(self, text: str) -> None:
         """A line on the progress stream."""
         if self._stream is not None:
-            end = "\n"
-            print(("\r\x1b[K" if self._stream.isatty() else "") + text, end=end, file=self._stream, flush=True)
+            lead = "\r\x1b[K" if self._stream.isatty() else ""
+            print(lead + text, file=self._stream, flush=True)
 
     def _progress(self, text: str, last: bool) -> None:
         if self._stream is None:

@@ -1,0 +1,58 @@
+"""Settings of a training: what is refused, the rate by hand, the clipped gradient."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jnrsfm.errors import InputError
+from jnrsfm.training import TrainConfig
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0), ("batch", 0), ("restarts", -1), ("chunk", 0), ("learning_rate", 0.0),
+        ("learning_rate", float("nan")), ("prune_at", (0.5, 0.2)), ("prune_at", (0.2, 0.2)),
+        ("prune_at", (1.0,)),
+        ("warmup", -1), ("clip_norm", -1.0), ("clip_norm", float("nan")), ("checkpoint_seconds", -1.0),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_by_name(name, value):
+    with pytest.raises(InputError, match=name) as caught:
+        TrainConfig(**{name: value})
+    assert "\n" not in str(caught.value)
+
+
+def rates(steps, at, **settings):
+    config = TrainConfig(learning_rate=0.2, **settings)
+    return np.asarray([config.rate(jnp.int32(i), jnp.float32(steps)) for i in at])
+
+
+def test_cosine_rate():
+    found = rates(1010, [0, 4, 9, 10, 510, 1010], warmup=10)
+    half = 0.01 + 0.99 * 0.5
+    np.testing.assert_allclose(found, 0.2 * np.array([0.1, 0.5, 1, 1, half, 0.01]), rtol=1e-5)
+
+
+def test_exponential_rate_decays_eight_times_by_five_percent():
+    found = rates(800, [0, 100, 400, 800], warmup=0, schedule="exponential")
+    np.testing.assert_allclose(found, 0.2 * 0.95 ** np.array([0, 1, 4, 8.0]), rtol=1e-5)
+
+
+def test_constant_rate_and_no_more_than_a_quarter_of_warm_up():
+    found = rates(40, [0, 4, 9, 10, 39], warmup=200, schedule="constant")
+    np.testing.assert_allclose(found, 0.2 * np.array([0.1, 0.5, 1, 1, 1]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("limit", "norm"), [(1.0, 1.0), (200.0, 50.0), (0.0, 50.0)])
+def test_the_gradient_is_clipped_by_its_global_norm(limit, norm):
+    gradient = {"a": jnp.array([30.0]), "b": jnp.array([0.0, -40.0])}  # norm 50
+    optimizer = TrainConfig(clip_norm=limit).optimizer()
+    params = {"a": jnp.zeros(1), "b": jnp.zeros(2)}
+    _, state = optimizer.update(gradient, optimizer.init(params), params)
+    moments = [s.mu for s in (state if limit else (state,)) if hasattr(s, "mu")]
+    (mu,) = moments  # Adam's first moment is a tenth of what it was given
+    np.testing.assert_allclose(mu["a"], [0.1 * norm * 0.6], rtol=1e-5)
+    np.testing.assert_allclose(mu["b"], [0, -0.1 * norm * 0.8], rtol=1e-5)
