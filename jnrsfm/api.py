@@ -51,11 +51,11 @@ def fit(
     """Reconstruct 3D shapes and cameras from 2D landmarks.
 
     `camera`: "orthographic", "weak-perspective" or "perspective"; None takes the landmarks' own, else
-    orthographic. `config` is the method's `Config` (default settings where None); `restarts` and other keyword
-    arguments override its fields. With `out` a run folder is written: `config.yaml`, `metrics.jsonl`,
-    `checkpoints/`, `landmarks.npz`, `model.npz`, `reconstruction.npz`, `card.json`, `report.html`, `report.png`;
-    `resume=True` goes on with an interrupted one. `reference` is 3D to show and score in the report; nothing is
-    fitted to it or chosen by it.
+    orthographic. `config` is the method's `Config` (default settings where None); `restarts` and other
+    keyword arguments override its fields. With `out` a run folder is written: `config.yaml`, `metrics.jsonl`,
+    `checkpoints/`, `landmarks.npz`, `model.npz`, `reconstruction.npz`, `card.json`, `report.html`,
+    `report.png`; `resume=True` goes on with an interrupted one. `reference` is 3D to show and score in the
+    report; nothing is fitted to it or chosen by it.
 
     Raises InputError, one line, for what the user can mend: unknown method or setting, landmarks that do not
     suffice for the camera, a folder that holds another run, training that diverges.
@@ -63,6 +63,8 @@ def fit(
     info = _method(method)
     camera = _camera(landmarks, camera, info)
     config = _config(info, config, restarts, overrides)
+    if not 0 <= seed < 2**31:
+        raise InputError(f"seed is {seed}: it must be a whole number from 0 to {2**31 - 1}")
     io.check_landmarks(landmarks, camera)
     if reference is not None and reference.points3d.shape[:2] != landmarks.points2d.shape[:2]:
         raise InputError(
@@ -110,7 +112,8 @@ def lift(model: Model, landmarks: Landmarks, where: str = "landmarks") -> Recons
 def write_run_report(run: str | Path, reference: Reconstruction | None = None) -> Path:
     """Write `report.html` and, where matplotlib is at hand, `report.png` of a finished run; returns the page.
 
-    `reference` replaces the 3D that the run was given to compare with. Raises InputError for an unfinished run.
+    `reference` replaces the 3D that the run was given to compare with. Raises InputError for an unfinished
+    run.
     """
     from jnrsfm import report
 
@@ -143,7 +146,7 @@ def write_run_report(run: str | Path, reference: Reconstruction | None = None) -
 
 
 def demo(out: str | Path = "demo", *, seed: int = 0, progress: bool = True) -> FitResult:
-    """Train on the embedded example: a walking figure seen by a moving perspective camera, limbs hidden at times."""
+    """Train on the embedded example: a figure seen by a moving perspective camera, limbs hidden at times."""
     landmarks, reference = datasets.make("demo", seed=seed)
     return fit(landmarks, out=out, reference=reference, seed=seed, progress=progress, **DEMO)
 
@@ -159,8 +162,8 @@ def _method(name: str) -> MethodInfo:
 
 
 def _camera(landmarks: Landmarks, camera: str | None, info: MethodInfo) -> str:
-    """The camera asked for, else the landmarks' own; a file that says perspective but has no intrinsics is seen
-    by weak perspective, the nearest model that needs none."""
+    """The camera asked for, else the landmarks' own; a file that says perspective but has no intrinsics is
+    seen by weak perspective, the nearest model that needs none."""
     if camera is None:
         camera = landmarks.camera or "orthographic"
         if camera == "perspective" and landmarks.intrinsics is None:
@@ -175,7 +178,9 @@ def _config(info: MethodInfo, config: Any, restarts: int | None, overrides: dict
     """The method's config with overrides, refusing what it does not know."""
     config = info.config() if config is None else config
     if not isinstance(config, info.config):
-        raise InputError(f"config is a {type(config).__name__}: method {info.name} takes {info.config.__name__}")
+        raise InputError(
+            f"config is a {type(config).__name__}: method {info.name} takes {info.config.__name__}"
+        )
     if restarts is not None:
         overrides = {"restarts": restarts, **overrides}
     return settings.from_plain(overrides, config, f"method {info.name}")
@@ -198,11 +203,14 @@ def _open_run(folder: Path, record: dict[str, Any], landmarks: Landmarks, refere
     settings_file = folder / "config.yaml"
     if resume:
         before = _run_record(folder)
-        if before != record:
-            names = {**before, **record}
-            changed = [n for n in names if before.get(n) != record.get(n)]
-            raise InputError(f"{folder}: was run with another {', '.join(changed)}: resume with the same, or choose "
-                             "another folder")  # fmt: skip
+        changed = _changed(before, record)
+        if (folder / LANDMARKS_FILE).is_file():
+            changed += _other_landmarks(io.read_landmarks(folder / LANDMARKS_FILE), landmarks)
+        if changed:
+            raise InputError(
+                f"{folder}: was run with another {', '.join(changed)}: resume with the same, or choose "
+                "another folder"
+            )
         return
     try:
         if folder.exists() and any(folder.iterdir()):
@@ -213,7 +221,37 @@ def _open_run(folder: Path, record: dict[str, Any], landmarks: Landmarks, refere
         beside.write_text(settings.to_yaml(record))
         beside.replace(settings_file)
     except OSError as error:
-        raise InputError(f"{folder}: cannot write ({error.strerror}): choose another folder or make room") from error
+        raise InputError(
+            f"{folder}: cannot write ({error.strerror}): choose another folder or make room"
+        ) from error
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Names of the settings that differ, those of the method by their own names."""
+    names = []
+    for name in {**before, **now}:
+        a, b = before.get(name), now.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            names += _changed(a, b)
+        elif a != b:
+            names.append(name)
+    return names
+
+
+def _other_landmarks(before: Landmarks, now: Landmarks) -> list[str]:
+    """Names of the observations that differ: a checkpoint of other landmarks must not go on with these."""
+
+    def plain(landmarks: Landmarks, name: str) -> np.ndarray | None:
+        value = getattr(landmarks, name)
+        if name == "points2d":  # what is stored for a hidden point is nothing
+            value = np.where(np.asarray(landmarks.visible)[..., None], np.asarray(value), 0)
+        return None if value is None else np.asarray(value, np.float32)
+
+    def same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+        return a is b if a is None or b is None else np.array_equal(a, b)
+
+    names = ("visible", "points2d", "confidence", "intrinsics", "sequence", "edges", "symmetric")
+    return [name for name in names if not same(plain(before, name), plain(now, name))]
 
 
 def _run_record(run: Path) -> dict[str, Any]:

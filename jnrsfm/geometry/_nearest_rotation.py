@@ -31,18 +31,18 @@ _LAGUERRE_STEPS = 5  # a triple root, the worst, is neared by a factor of 3 a st
 _SQUARINGS = 4  # (overshoot / (overshoot + gap))^16 is what is left of the other eigenvectors
 
 
-def power_of_two(x: Scalar, largest: Scalar) -> tuple[Scalar, Scalar]:
-    """The power of two s for which s * largest lies in [1, 2), and where `largest` is a normal number.
+def unit_of(largest: Scalar) -> tuple[Scalar, Scalar]:
+    """The power of two u with largest / u in [1, 2), and where `largest` is a normal number; elsewhere u = 1.
 
-    A power of two, as any other factor would round the entries. Exponent arithmetic on the bits. What is
+    A power of two, as any other unit would round the entries. Exponent arithmetic on the bits. What is
     below the smallest normal number counts as 0: compilers may flush it anyway.
     """
-    info = jnp.finfo(x.dtype)
+    info = jnp.finfo(largest.dtype)
     ints = {32: jnp.int32, 64: jnp.int64}[info.bits]
-    bias = 2 ** (info.nexp - 1) - 1
-    exponent = lax.bitcast_convert_type(largest, ints) >> info.nmant
-    scale = (2 * bias - jnp.clip(exponent, 1, 2 * bias - 1)) << info.nmant
-    return lax.bitcast_convert_type(scale, x.dtype), exponent > 0
+    bits = lax.bitcast_convert_type(largest, ints)
+    positive = bits >> info.nmant > 0
+    unit = lax.bitcast_convert_type((bits >> info.nmant) << info.nmant, largest.dtype)
+    return jnp.where(positive, unit, 1.0), positive
 
 
 def quaternion_rows(q: Vec4) -> Rows:
@@ -69,54 +69,49 @@ def transpose_times(a: Rows, b: Rows) -> Rows:
     )  # type: ignore[return-value]
 
 
-def polar_hessian(p: Rows) -> tuple[Scalar, ...]:
-    """Upper triangle 00 01 02 11 12 22 of tr(P) I - sym(P)."""
-    return (
-        p[1][1] + p[2][2],
-        -(p[0][1] + p[1][0]) / 2,
-        -(p[0][2] + p[2][0]) / 2,
-        p[0][0] + p[2][2],
-        -(p[1][2] + p[2][1]) / 2,
-        p[0][0] + p[1][1],
-    )
-
-
 def axial(a: Rows) -> Vec3:
     """The vector of A - A^T: (a21 - a12, a02 - a20, a10 - a01), counted from 0."""
     return (a[2][1] - a[1][2], a[0][2] - a[2][0], a[1][0] - a[0][1])
 
 
-def solve_ldl(h: tuple[Scalar, ...], b: Vec3, guard) -> Vec3:
-    """Solve H w = b for symmetric positive H (upper triangle) by L D L^T; `guard` maps each pivot.
+def norm_of(m: Rows) -> Scalar:
+    """Frobenius norm."""
+    return jnp.sqrt(sum(x * x for row in m for x in row))
 
-    No pivoting and no division by det(H): the first is needless for positive H, and the determinant
-    would lose all digits where two of the eigenvalues are small.
+
+def polar_step(p: Rows, b: Vec3, norm: Scalar, guard) -> Vec3:
+    """Solve (tr(P) I - sym(P)) w = b by L D L^T; `guard` maps each pivot, in units of `norm` = |M|.
+
+    No pivoting and no division by a determinant: the first is needless for a positive matrix, and the
+    determinant would lose all digits where two of the eigenvalues are small.
     """
-    h00, h01, h02, h11, h12, h22 = h
+    h00, h11, h22 = (p[1][1] + p[2][2]) / norm, (p[0][0] + p[2][2]) / norm, (p[0][0] + p[1][1]) / norm
+    half = -2 * norm
+    h01, h02, h12 = (p[0][1] + p[1][0]) / half, (p[0][2] + p[2][0]) / half, (p[1][2] + p[2][1]) / half
+    b0, b1, b2 = b[0] / norm, b[1] / norm, b[2] / norm
     d0 = guard(h00)
     l10, l20 = h01 / d0, h02 / d0
     d1 = guard(h11 - l10 * h01)
     e = h12 - l10 * h02
     l21 = e / d1
     d2 = guard(h22 - l20 * h02 - l21 * e)
-    y1 = b[1] - l10 * b[0]
-    y2 = b[2] - l20 * b[0] - l21 * y1
-    z = y2 / d2
+    y1 = b1 - l10 * b0
+    z = (b2 - l20 * b0 - l21 * y1) / d2
     y = y1 / d1 - l21 * z
-    return (b[0] / d0 - l10 * y - l20 * z, y, z)
+    return (b0 / d0 - l10 * y - l20 * z, y, z)
 
 
 def nearest_rotation(m: Rows) -> Rows:
     """Nearest rotation of a matrix whose largest entry has magnitude in [1, 2)."""
-    n = horn(m)
-    q = _top_eigenvector(n, _largest_root(m))
-    floor = 16 * float(jnp.finfo(m[0][0].dtype).eps)
-    q = _newton(m, q, floor, None)
-    q = _newton(m, q, floor, _split_residual)
+    norm = norm_of(m)
+    bound = _largest_root(m, norm)
+    q = _top_eigenvector(horn(m), bound)
+    q = _newton(m, norm, q, axial)
+    q = _newton(m, norm, q, lambda _: _split_residual(m, q, bound))
     return quaternion_rows(q)
 
 
-def _largest_root(m: Rows) -> Scalar:
+def _largest_root(m: Rows, norm: Scalar) -> Scalar:
     """An upper bound, tight to about sqrt(eps), of the largest eigenvalue of `horn(m)`.
 
     The characteristic polynomial is (x^2 - a)^2 - 8 det(M) x - 4 k with a = |M|^2, k = |cof M|^2.
@@ -127,7 +122,6 @@ def _largest_root(m: Rows) -> Scalar:
     c10, c11, c12 = c * h - b * i, a * i - c * g, b * g - a * h
     c20, c21, c22 = b * f - c * e, c * d - a * f, a * e - b * d
     det = a * c00 + b * c01 + c * c02
-    norm2 = a * a + b * b + c * c + d * d + e * e + f * f + g * g + h * h + i * i
     cof2 = (
         c00 * c00
         + c01 * c01
@@ -141,8 +135,7 @@ def _largest_root(m: Rows) -> Scalar:
     )
     # In units of |M|, with d = det M / |M|^3, k = |cof M|^2 / |M|^4: (x^2 - 1)^2 = 8 d x + 4 k, and from
     # above x^2 = 1 + 2 e2, e2 = (s1 s2 + s1 s3 + s2 s3) / |M|^2, e2^2 = k + 2 d x <= 3 k, x <= sqrt(3).
-    norm = jnp.sqrt(norm2)
-    d, k = det / (norm2 * norm), cof2 / (norm2 * norm2)
+    d, k = det / (norm * norm * norm), cof2 / (norm * norm * norm * norm)
     x = jnp.sqrt(1 + 2 * jnp.sqrt(jnp.minimum(3 * k, k + 2 * 3**0.5 * jnp.maximum(d, 0))))
     # The root of polynomial = tolerance, not 0: rounding must not carry the iterate below the root.
     tolerance = 16 * eps
@@ -162,8 +155,8 @@ def _top_eigenvector(n: Sym4, bound: Scalar) -> Vec4:
     a = _adjugate(
         (bound - n[0], -n[1], -n[2], -n[3], bound - n[4], -n[5], -n[6], bound - n[7], -n[8], bound - n[9])
     )
-    trace = a[0] + a[4] + a[7] + a[9]
-    a = tuple(x / trace for x in a)
+    scale = 1 / (a[0] + a[4] + a[7] + a[9])
+    a = tuple(x * scale for x in a)
     # A loop and not four copies: a compiler that fuses would recompute one squaring inside the next.
     a = lax.fori_loop(0, _SQUARINGS, lambda _, a: _square(a), a)
     best, q = a[0], (a[0], a[1], a[2], a[3])
@@ -204,18 +197,18 @@ def _square(a: Sym4) -> Sym4:
     a00, a01, a02, a03, a11, a12, a13, a22, a23, a33 = a
     rows = ((a00, a01, a02, a03), (a01, a11, a12, a13), (a02, a12, a22, a23), (a03, a13, a23, a33))
     out = [_dot4(rows[i], rows[j]) for i in range(4) for j in range(i, 4)]
-    trace = out[0] + out[4] + out[7] + out[9]
-    return tuple(x / trace for x in out)
+    scale = 1 / (out[0] + out[4] + out[7] + out[9])
+    return tuple(x * scale for x in out)
 
 
-def _newton(m: Rows, q: Vec4, floor: float, residual) -> Vec4:
+def _newton(m: Rows, norm: Scalar, q: Vec4, residual) -> Vec4:
     """One Newton step for tr(R(q)^T M): (tr(P) I - P) w = axial(P), P = R^T M, then q <- q exp(w).
 
-    Pivots are held above `floor`, so that at ambiguous matrices the step is bounded and harmless.
+    Pivots are held above a floor, so that at ambiguous matrices the step is bounded and harmless.
     """
+    floor = 16 * float(jnp.finfo(norm.dtype).eps)
     p = transpose_times(quaternion_rows(q), m)
-    b = axial(p) if residual is None else residual(m, q, p[0][0] + p[1][1] + p[2][2])
-    x, y, z = (v / 2 for v in solve_ldl(polar_hessian(p), b, lambda d: jnp.maximum(d, floor)))
+    x, y, z = (v / 2 for v in polar_step(p, residual(p), norm, lambda d: jnp.maximum(d, floor)))
     shrink = 1 / jnp.maximum(1, jnp.sqrt(x * x + y * y + z * z))
     x, y, z = x * shrink, y * shrink, z * shrink
     w0, x0, y0, z0 = q
@@ -232,10 +225,12 @@ def _newton(m: Rows, q: Vec4, floor: float, residual) -> Vec4:
 def _split_residual(m: Rows, q: Vec4, value: Scalar) -> Vec3:
     """`axial(R(q)^T M)` for unit q in about twice the working precision.
 
-    It is the part of v = N q - value q orthogonal to q, whatever `value` is; near the solution v is a
-    difference of nearly equal numbers. M, q and value are split into multiples of a fixed power of two
-    with half of the digits, and a rest: sums of products of the former are exact in any order, with fused
-    multiplication or without, so no compiler can spoil them.
+    It is the part orthogonal to q of v = N q - value q, whatever `value` is: the nearer to the eigenvalue,
+    the smaller v, so that its own rounding does not matter. M, q and `value` are split into multiples of a
+    fixed power of two with half of the digits, and a rest. Sums of products of the former are exact in any
+    order, with fused multiplication or without, so no compiler can spoil them. `value` must be the same in
+    all components: it is a quotient, which XLA computes once; a trace it would recompute for each of
+    them, with other roundings.
     """
     digits = (jnp.finfo(m[0][0].dtype).nmant - 5) // 2  # |N q| < 16, so 2 digits + 1 + 4 bits suffice
     high_m, low_m = zip(*(zip(*(split(x, digits) for x in row), strict=True) for row in m), strict=True)

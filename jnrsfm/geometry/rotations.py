@@ -37,7 +37,7 @@ def project_to_so3(m: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"]:
     References: Umeyama, TPAMI 13(4), 1991 (the sign); Horn, JOSA A 4(4), 1987 (the quaternion form).
     """
     m, dtype = _floating(m, (3, 3), "project_to_so3")
-    return _so3(m).astype(dtype)
+    return _pack(_so3(_normalised_entries(m))).astype(dtype)
 
 
 def project_to_stiefel(m: Float[Array, "*batch 3 2"]) -> Float[Array, "*batch 3 2"]:
@@ -56,7 +56,7 @@ def project_to_stiefel(m: Float[Array, "*batch 3 2"]) -> Float[Array, "*batch 3 
     Reference: Higham, "Functions of Matrices", 2008, ch. 8 (polar decomposition).
     """
     m, dtype = _floating(m, (3, 2), "project_to_stiefel")
-    return _stiefel(m).astype(dtype)
+    return _pack(_stiefel(_normalised_entries(m))).astype(dtype)
 
 
 def complete_rotation(xy: Float[Array, "*batch 3 2"]) -> Float[Array, "*batch 3 3"]:
@@ -155,12 +155,26 @@ def random_rotations(key: Array, shape: tuple[int, ...] = (), dtype=float) -> Fl
 # ---------------------------------------------------------------------------------------------------------
 
 
+# Both projections work on tuples of entries, each an array of the batch shape: see `_nearest_rotation`.
+
+
+def _normalised_entries(m):
+    """Entries in units of a power of two that brings the largest to [1, 2); the identity in place of 0.
+
+    The projections are blind to scale, so the unit is a constant for the derivative. The entries are
+    *divided* by it, although a product would do: XLA does not copy divisions into the loops that use
+    them, so that each entry is gathered from the matrices once and is contiguous from there.
+    """
+    unit, positive = kernel.unit_of(lax.stop_gradient(jnp.max(jnp.abs(m), (-1, -2))))
+    return tuple(
+        tuple(jnp.where(positive, x, float(i == j)) / unit for j, x in enumerate(row))
+        for i, row in enumerate(_unpack(m))
+    )
+
+
 @jax.custom_vjp
 def _so3(m):
-    scale, positive = kernel.power_of_two(m, jnp.max(jnp.abs(m), (-1, -2)))
-    # At 0 every rotation is a minimiser: take the identity.
-    safe = jnp.where(positive[..., None, None], m * scale[..., None, None], jnp.eye(3, dtype=m.dtype))
-    return _pack(kernel.nearest_rotation(_unpack(safe)))
+    return kernel.nearest_rotation(m)
 
 
 def _so3_fwd(m):
@@ -171,13 +185,9 @@ def _so3_fwd(m):
 def _so3_bwd(residuals, g):
     """M_bar = R [y]_x with (tr(P) I - P) y = vee(B - B^T), B = R^T R_bar: the adjoint of the polar rule."""
     m, r = residuals
-    scale, _ = kernel.power_of_two(m, jnp.max(jnp.abs(lax.stop_gradient(m)), (-1, -2)))
-    r_rows = _unpack(r)
-    p = kernel.transpose_times(r_rows, tuple(tuple(x * scale for x in row) for row in _unpack(m)))
-    h = kernel.polar_hessian(p)
-    b = kernel.axial(kernel.transpose_times(r_rows, _unpack(g)))
+    p = kernel.transpose_times(r, m)
     # The smallest pivot is at least the smallest eigenvalue, the gap, and near 0 if and only if that is.
-    tolerance = _AMBIGUOUS * float(jnp.finfo(m.dtype).eps) * (h[0] + h[3] + h[5])
+    tolerance = _AMBIGUOUS * float(jnp.finfo(m[0][0].dtype).eps)
     clear = True
 
     def guard(pivot):
@@ -186,9 +196,9 @@ def _so3_bwd(residuals, g):
         clear = clear & good
         return jnp.where(good, pivot, 1.0)
 
-    y = kernel.solve_ldl(h, b, guard)
-    y0, y1, y2 = (jnp.where(clear, v, 0.0) * scale for v in y)
-    return (_pack(tuple((b_ * y2 - c_ * y1, c_ * y0 - a_ * y2, a_ * y1 - b_ * y0) for a_, b_, c_ in r_rows)),)
+    y = kernel.polar_step(p, kernel.axial(kernel.transpose_times(r, g)), kernel.norm_of(m), guard)
+    x, y, z = (jnp.where(clear, v, 0.0) for v in y)
+    return (tuple((b * z - c * y, c * x - a * z, a * y - b * x) for a, b, c in r),)
 
 
 _so3.defvjp(_so3_fwd, _so3_bwd)
@@ -196,10 +206,8 @@ _so3.defvjp(_so3_fwd, _so3_bwd)
 
 @jax.custom_vjp
 def _stiefel(m):
-    eps = float(jnp.finfo(m.dtype).eps)
-    scale, positive = kernel.power_of_two(m, jnp.max(jnp.abs(m), (-1, -2)))
-    first = tuple(jnp.where(positive, m[..., i, 0] * scale, float(i == 0)) for i in range(3))
-    second = tuple(jnp.where(positive, m[..., i, 1] * scale, float(i == 1)) for i in range(3))
+    eps = float(jnp.finfo(m[0][0].dtype).eps)
+    first, second = zip(*m, strict=True)
     n = _precise_cross(first, second)
     f2, s2 = _dot(first, first), _dot(second, second)
     flat = _dot(n, n) <= (_AMBIGUOUS * eps * (f2 + s2)) ** 2
@@ -207,18 +215,14 @@ def _stiefel(m):
     line = tuple(jnp.where(f2 >= s2, a, b) for a, b in zip(first, second, strict=True))
     x, y, z = (jnp.abs(a) for a in line)
     use_x, use_y = (x <= y) & (x <= z), y <= z
-    axis = (
-        jnp.where(use_x, 1.0, 0.0).astype(m.dtype),
-        jnp.where(~use_x & use_y, 1.0, 0.0).astype(m.dtype),
-        jnp.where(~use_x & ~use_y, 1.0, 0.0).astype(m.dtype),
-    )
+    axis = tuple(take.astype(f2.dtype) for take in (use_x, ~use_x & use_y, ~use_x & ~use_y))
     n = _normalised(tuple(jnp.where(flat, a, b) for a, b in zip(_cross(line, axis), n, strict=True)))
     # Polar factor in the plane: A + cof(A) of the 2x2 part, written in 3D.
     q1 = _normalised(tuple(a + b for a, b in zip(first, _cross(second, n), strict=True)))
     q2 = tuple(a + b for a, b in zip(second, _cross(n, first), strict=True))
     along = _dot(q1, q2)  # 0 but for rounding; taken out so that the columns are orthonormal to the end
     q2 = _normalised(tuple(a - along * b for a, b in zip(q2, q1, strict=True)))
-    return jnp.stack([x for pair in zip(q1, q2, strict=True) for x in pair], -1).reshape(m.shape)
+    return tuple(zip(q1, q2, strict=True))
 
 
 def _stiefel_fwd(m):
@@ -229,20 +233,19 @@ def _stiefel_fwd(m):
 def _stiefel_bwd(residuals, g):
     """M_bar = (G_10 - G_01) / tr S [q2, -q1] + n (n^T Q_bar) S^{-1}, G = Q^T Q_bar."""
     m, q = residuals
-    eps = float(jnp.finfo(m.dtype).eps)
-    scale, positive = kernel.power_of_two(m, jnp.max(jnp.abs(lax.stop_gradient(m)), (-1, -2)))
-    (q1, q2), (g1, g2) = _columns(q), _columns(g)
-    m1, m2 = (tuple(x * scale for x in column) for column in _columns(m))
+    eps = float(jnp.finfo(m[0][0].dtype).eps)
+    m1, m2 = zip(*m, strict=True)
+    g1, g2 = zip(*g, strict=True)
+    q1, q2 = zip(*q, strict=True)
     a, b, c = _dot(q1, m1), (_dot(q1, m2) + _dot(q2, m1)) / 2, _dot(q2, m2)
     n = _cross(q1, q2)
-    turn = scale * jnp.where(positive, (_dot(q2, g1) - _dot(q1, g2)) / jnp.where(positive, a + c, 1.0), 0.0)
+    turn = (_dot(q2, g1) - _dot(q1, g2)) / (a + c)
     det = a * c - b * b
     clear = det > _AMBIGUOUS * eps * (a + c) ** 2
-    inverse = scale * jnp.where(clear, 1 / jnp.where(clear, det, 1.0), 0.0)
+    inverse = jnp.where(clear, 1 / jnp.where(clear, det, 1.0), 0.0)
     n1, n2 = _dot(n, g1), _dot(n, g2)
     out1, out2 = (n1 * c - n2 * b) * inverse, (n2 * a - n1 * b) * inverse
-    entries = [x for i in range(3) for x in (turn * q2[i] + n[i] * out1, -turn * q1[i] + n[i] * out2)]
-    return (jnp.stack(entries, -1).reshape(m.shape),)
+    return (tuple((turn * q2[i] + n[i] * out1, -turn * q1[i] + n[i] * out2) for i in range(3)),)
 
 
 _stiefel.defvjp(_stiefel_fwd, _stiefel_bwd)
@@ -270,19 +273,21 @@ def _normalised(a):
     return tuple(x * scale for x in a)
 
 
-def _columns(m):
-    return tuple(tuple(m[..., i, j] for i in range(3)) for j in range(2))
+def _unpack(m):
+    """The entries of a matrix as arrays of the batch shape, row by row.
 
-
-def _unpack(m) -> kernel.Rows:
-    """The nine entries of a matrix as nine contiguous arrays, row by row."""
-    return tuple((m[..., i, 0], m[..., i, 1], m[..., i, 2]) for i in range(3))
+    By `split`, whose transpose is one concatenation; that of indexing would be a sum of padded arrays.
+    """
+    rows, columns = m.shape[-2:]
+    flat = m.reshape(*m.shape[:-2], rows * columns)
+    entries = [x[..., 0] for x in lax.split(flat, [1] * (rows * columns), axis=flat.ndim - 1)]
+    return tuple(tuple(entries[i * columns : (i + 1) * columns]) for i in range(rows))
 
 
 def _pack(rows):
     """Inverse of `_unpack`."""
     flat = jnp.stack([x for row in rows for x in row], -1)
-    return flat.reshape(*flat.shape[:-1], 3, 3)
+    return flat.reshape(*flat.shape[:-1], len(rows), len(rows[0]))
 
 
 def _floating(m, tail, name):

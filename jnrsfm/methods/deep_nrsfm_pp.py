@@ -12,6 +12,7 @@ choice among seeds are ours.
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -80,8 +81,11 @@ class Config(TrainConfig):
     """Weight of the mean absolute first code."""
     bones: float = 0.0
     """Weight of the left-right difference of bone lengths (needs edges and symmetric pairs)."""
-    hide: float = 0.0
-    """Hide this share of the visible points from the encoder at random in training."""
+    roll: float = 180.0
+    """Turn each training sample in the image plane by a random angle up to this (degrees). The camera's roll is
+    free, exactly so; without it an upright camera lets the network take the turning of the object for deformation."""
+    fill: bool = True
+    """Give the encoder a linear prediction of the hidden points in place of zeros (up to 256 points)."""
     holdout: float = 0.1
     """Share of the observed points that the search does not see, to measure the quality without labels."""
     mirror: Literal["auto", "none"] = "auto"
@@ -92,9 +96,8 @@ class Config(TrainConfig):
     def __post_init__(self):
         """Refuse what cannot work."""
         super().__post_init__()
-        for name in ("holdout", "hide"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0 and below 1")
+        if not 0 <= self.holdout < 1:
+            raise InputError(f"holdout is {self.holdout}: it must be at least 0 and below 1")
         if self.select == "heldout" and not self.holdout:
             raise InputError("select is 'heldout' but holdout is 0: nothing to select by")
 
@@ -139,21 +142,22 @@ class Network(NamedTuple):
         net = BlockSparseNetwork(self.config, rngs=nnx.Rngs(params=key))
         return nnx.to_pure_dict(nnx.state(net))
 
-    def apply(self, params, batch: Observations, weights, seen) -> _Terms:
-        """Forward on points of weight `seen`; residual of the normalised equations over `weights`."""
+    def apply(self, params, batch: Observations) -> _Terms:
+        """Forward pass; residual of the normalised equations over `batch.weights`."""
         net = nnx.merge(self.graph, params)
+        weights, trust, depth = batch.weights, batch.trust, batch.depth
         if self.config.columns == 3:
-            inputs = measure_perspective(batch.points, seen, batch.depth)
-            shape, rotation, first = net(adjoint_perspective(inputs, batch.points, seen))
+            inputs = measure_perspective(batch.inputs, trust, depth)
+            shape, rotation, first = net(adjoint_perspective(inputs, batch.inputs, trust))
             turned = jnp.einsum("bpj,bij->bpi", shape, rotation)
-            target = measure_perspective(batch.points, weights, batch.depth)
+            target = measure_perspective(batch.points, weights, depth)
             residual = reproject_perspective(turned, batch.points, weights) - target
         else:
-            # Weak perspective keeps its correction in depth (1 unless the scale was corrected): w / depth.
-            inputs = measure_weak(batch.points, seen) / batch.depth[:, None, None]
-            shape, rotation, first = net(adjoint_weak(inputs, seen))
+            # Where scale was corrected, a frame's measurements are divided by its `depth` (else 1).
+            inputs = measure_weak(batch.inputs, trust) / depth[:, None, None]
+            shape, rotation, first = net(adjoint_weak(inputs, trust))
             turned = jnp.einsum("bpj,bij->bpi", shape, rotation)
-            target = measure_weak(batch.points, weights) / batch.depth[:, None, None]
+            target = measure_weak(batch.points, weights) / depth[:, None, None]
             residual = reproject_weak(turned[..., :2], weights) - target
         return _Terms(shape, rotation, turned, residual, first)
 
@@ -166,6 +170,17 @@ def reprojection_loss(residual, weights, robust: float):
     if robust > 0:
         return (weights * robust * (jnp.sqrt(1 + square / robust**2) - 1)).sum(-1) / total
     return jnp.sqrt((weights * square).sum(-1) / total + 1e-12)
+
+
+def rolled(images, key, most: float):
+    """Images, each `(frame, point, 2)`, turned about the origin, each frame by its own uniform angle up to `most`
+    degrees. The origin is the object's middle, or the axis of the virtual camera: a roll of the camera, in both
+    models."""
+    first = images[0]
+    angle = jnp.deg2rad(most) * jax.random.uniform(key, first.shape[:1], first.dtype, -1, 1)
+    c, s = jnp.cos(angle)[:, None], jnp.sin(angle)[:, None]
+    turn = lambda a: jnp.stack([c * a[..., 0] - s * a[..., 1], s * a[..., 0] + c * a[..., 1]], -1)
+    return tuple(turn(image) for image in images)
 
 
 def bone_asymmetry(shape, edges, twins):
@@ -210,12 +225,10 @@ class _Trainer:
     def objective(self, params, batch: Observations, key, progress):
         """Loss of a batch, and what to record."""
         config = self.config
-        seen = batch.weights
-        if config.hide:
-            shown = jax.random.bernoulli(key, 1 - config.hide, seen.shape)
-            enough = (seen * shown > 0).sum(-1, keepdims=True) >= 4
-            seen = jnp.where(enough, seen * shown, seen)
-        terms = self.network.apply(params, batch, batch.weights, seen)
+        if config.roll:
+            points, inputs = rolled((batch.points, batch.inputs), key, config.roll)
+            batch = batch._replace(points=points, inputs=inputs)
+        terms = self.network.apply(params, batch)
         loss = reprojection_loss(terms.residual, batch.weights, config.robust).mean()
         aux = {"reprojection": loss}
         if config.lasso:
@@ -238,7 +251,7 @@ class _Trainer:
         fraction of the object's size."""
 
         def some(batch):
-            terms = self.network.apply(params, batch, batch.weights, batch.weights)
+            terms = self.network.apply(params, batch)
             loss = reprojection_loss(terms.residual, batch.weights, self.config.robust)
             error = jnp.sqrt((heldout_residual(terms, batch, self.camera) ** 2).sum(-1) + 1e-12)
             return loss * (batch.weights.sum(-1) > 0), (batch.heldout * error).sum(-1)
@@ -280,7 +293,7 @@ def _blocks(data, size: int = _FRAMES):
 
 
 _apply = jax.jit(
-    lambda network, params, batch: network.apply(params, batch, batch.weights, batch.weights)[:2], static_argnums=0
+    lambda network, params, batch: network.apply(params, batch)[:2], static_argnums=0
 )
 
 
@@ -332,10 +345,14 @@ class DeepNRSfM:
         """Write parameters and settings to one npz, beside and then renamed."""
         leaves = jax.tree.leaves_with_path(self.params)
         arrays = {"params" + jax.tree_util.keystr(k): np.asarray(v) for k, v in leaves}
+        normalizer = dataclasses.asdict(self.normalizer)
+        covariance = normalizer.pop("covariance")
+        if covariance is not None:
+            arrays["covariance"] = np.asarray(covariance)
         about = {
             "method": "deep-nrsfm++",
             "network": dataclasses.asdict(self.network.config),
-            "normalizer": dataclasses.asdict(self.normalizer),
+            "normalizer": normalizer,
             "names": self.names,
             "mirror": self.mirror,
         }
@@ -354,10 +371,11 @@ def load(path: Path) -> DeepNRSfM:
             like = jax.eval_shape(network.init, jax.random.key(0))
             fill = lambda k, leaf: jnp.asarray(file["params" + jax.tree_util.keystr(k)], leaf.dtype).reshape(leaf.shape)
             params = jax.tree_util.tree_map_with_path(fill, like)
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            covariance = file["covariance"] if "covariance" in file else None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a Deep NRSfM++ model ({error}): fit again, or name another run") from error
     names = None if about["names"] is None else tuple(about["names"])
-    return DeepNRSfM(network, params, Normalizer(**about["normalizer"]), names, about["mirror"])
+    return DeepNRSfM(network, params, Normalizer(**about["normalizer"], covariance=covariance), names, about["mirror"])
 
 
 def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
@@ -368,6 +386,11 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     least = 5 if camera == "perspective" else 4
     seen, held = hold_out(np.asarray(data.weights), config.holdout, least, seed)
     hidden = data._replace(weights=jnp.asarray(seen), heldout=jnp.asarray(held))
+    if config.fill:
+        # What fills the search's gaps must not have seen its held-out points.
+        hidden = trainer.normalizer.with_covariance(hidden).filled(hidden, landmarks.defined)
+        trainer.normalizer = trainer.normalizer.with_covariance(data)
+        data = trainer.normalizer.filled(data, landmarks.defined)
 
     engine = trainer.engine(session)
     result = engine.train(hidden, jax.random.fold_in(key, 0), phase="search")

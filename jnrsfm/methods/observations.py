@@ -14,6 +14,7 @@ import numpy as np
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.cameras import look_at, pixels_to_rays, rotate_rays
 from jnrsfm.geometry.normalization import translation_perspective, translation_weak
+from jnrsfm.methods.inpainting import MOST_POINTS, fill_hidden, landmark_covariance
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
 SizeMeasure = Literal["rms", "longer", "shorter"]
@@ -23,13 +24,16 @@ class Observations(NamedTuple):
     """What training sees of each frame; leading axis frame.
 
     `points (frame, point, 2)`: centred and scaled plane coordinates, or rays of the virtual camera; `weights
-    (frame, point)`: confidence of the points that may be used, 0 elsewhere; `depth (frame,)`: t_z (perspective,
-    else 1); `heldout (frame, point)`: weights of the observed points that training must not see; `z (frame,
+    (frame, point)`: confidence of the points that may be used, 0 elsewhere; `inputs (frame, point, 2)` and `trust
+    (frame, point)`: the same for the encoder, hidden points filled in where they can be (`inpainting`);
+    `depth (frame,)`: t_z (perspective, else 1); `heldout (frame, point)`: weights of the observed points that training must not see; `z (frame,
     point)` and `z_weight (frame,)`: depths of the resolved hand to train on, and how much to trust them.
     """
 
     points: Any
     weights: Any
+    inputs: Any
+    trust: Any
     depth: Any
     heldout: Any
     z: Any
@@ -40,12 +44,14 @@ class Observations(NamedTuple):
 class Normalizer:
     """How landmarks become observations, and shapes become a reconstruction.
 
-    `scale`: the one scale of an orthographic set; `measure`: the measure of 2D size.
+    `scale`: the one scale of an orthographic set; `measure`: the measure of 2D size; `covariance (point, point)`
+    fills in hidden points for the encoder (None: they stay 0).
     """
 
     camera: str
     measure: SizeMeasure
     scale: float = 1.0
+    covariance: Any = None
 
     def __call__(self, landmarks: Landmarks) -> tuple[Observations, "Frames"]:
         """Observations of all frames, and what is needed to go back."""
@@ -66,9 +72,34 @@ class Normalizer:
             points, depth = (xy - middle[:, None]) / size[:, None, None], np.ones(len(xy))
         points = np.where(weights[..., None] > 0, points, 0.0)
         f32 = lambda a: jnp.asarray(np.asarray(a, np.float32))
-        zeros = np.zeros(weights.shape, np.float32)
-        seen = Observations(f32(points), f32(weights), f32(depth), f32(zeros), f32(zeros), f32(np.zeros(len(xy))))
-        return seen, Frames(np.asarray(xy, np.float32), size.astype(np.float32), turn)
+        nothing = f32(np.zeros(weights.shape))
+        seen = Observations(
+            f32(points), f32(weights), f32(points), f32(weights), f32(depth), nothing, nothing, f32(np.zeros(len(xy)))
+        )
+        return self.filled(seen, landmarks.defined), Frames(np.asarray(xy, np.float32), size.astype(np.float32), turn)
+
+    def filled(self, data: Observations, defined: Any = None) -> Observations:
+        """The data with the encoder's inputs made from the points of positive weight, the others filled in."""
+        weights = np.asarray(data.weights)
+        points = np.where(weights[..., None] > 0, np.asarray(data.points), 0.0).astype(np.float32)
+        if self.covariance is None or (weights > 0).all():
+            return data._replace(inputs=jnp.asarray(points), trust=data.weights)
+        centred, middle = _centred(points, weights)
+        inputs = np.asarray(fill_hidden(centred, weights, jnp.asarray(self.covariance))) + middle
+        known = np.ones(weights.shape, bool) if defined is None else np.asarray(defined)
+        # a class's missing keypoints stay out; a confidence counts for what was seen, 1 for what was predicted
+        trust = np.where(weights > 0, weights, known).astype(np.float32)
+        inputs = np.where(trust[..., None] > 0, inputs, 0.0).astype(np.float32)
+        return data._replace(inputs=jnp.asarray(inputs), trust=jnp.asarray(trust))
+
+    def with_covariance(self, data: Observations) -> "Normalizer":
+        """With the covariance that fills in hidden points, estimated on the points of positive weight; None where
+        nothing is hidden or there are too many points for it."""
+        weights = np.asarray(data.weights)
+        if (weights > 0).all() or weights.shape[1] > MOST_POINTS:
+            return dataclasses.replace(self, covariance=None)
+        centred, _ = _centred(np.asarray(data.points) * np.asarray(data.depth)[:, None, None], weights)
+        return dataclasses.replace(self, covariance=np.asarray(landmark_covariance(centred, weights)))
 
     def fitted(self, landmarks: Landmarks) -> "Normalizer":
         """With the scale of an orthographic set measured on these landmarks (root mean square over frames)."""
@@ -165,6 +196,12 @@ def hold_out(weights: np.ndarray, fraction: float, least: int, seed: int) -> tup
     wanted = np.clip(np.minimum(wanted, count - least), 0, None)
     held = seen & (rank < wanted[:, None])
     return np.where(held, 0, weights).astype(np.float32), np.where(held, weights, 0).astype(np.float32)
+
+
+def _centred(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points minus the mean of the visible, 0 where hidden; and that mean `(frame, 1, 2)`."""
+    middle = ((weights[..., None] * points).sum(1) / np.maximum(weights.sum(1), 1e-6)[:, None])[:, None]
+    return np.where(weights[..., None] > 0, points - middle, 0.0).astype(np.float32), middle
 
 
 def _virtual_view(pixels, weights, intrinsics):

@@ -1,13 +1,15 @@
 r"""The network of Deep NRSfM++: hierarchical block-sparse coding, one unrolled block-ISTA step a layer.
 
-Shapes are `S = D_1 phi_1`, `phi_{l-1} = ReLU(D_l phi_l + b'_l)`. With a camera matrix of M columns (2 for weak
-perspective, 3 for perspective) the block codes `Psi_l = phi_l (x) R` obey the same dictionaries, so the encoder is
+Shapes are `S = D_1 phi_1`, `phi_{l-1} = ReLU(D_l phi_l + b'_l)`. With a camera matrix of M columns (2 for
+weak perspective, 3 for perspective) the block codes `Psi_l = phi_l (x) R` obey the same dictionaries, so the
+encoder is
 
     Psi_1 = BST(D~_1^T W~; b_1),   Psi_l = BST((D_l (x) I_3)^T Psi_{l-1}; b_l),
 
-and two linear maps of the last block code give the code `phi_N` (a full contraction of the 3 x M blocks) and the
-camera (one weight a block, projected to the nearest rotation). Dictionaries are tied, thresholds and biases are
-not. Source: Wang et al., Deep NRSfM++, 2020, eq. 11-12; the factorisation follows Kong and Lucey, Deep NRSfM, 2019.
+and two linear maps of the last block code give the code `phi_N` (a full contraction of the 3 x M blocks) and
+the camera (one weight a block, projected to the nearest rotation). Dictionaries are tied, thresholds and
+biases are not. Source: Wang et al., Deep NRSfM++, 2020, eq. 11-12; the factorisation follows Kong and Lucey,
+Deep NRSfM, 2019.
 
 Layout: arrays are (batch, M * 3, K) with the dictionary axis last, so that every layer is one matrix product.
 """
@@ -85,7 +87,7 @@ class BlockSparseNetwork(nnx.Module):
         # A threshold is a weight of a norm and cannot be negative; ReLU's bias is free in sign.
         t = self.thresholds[layer][...]
         if self.config.activation == "bst":
-            return block_soft_threshold(x, jax.nn.relu(t), axes=-2)
+            return block_soft_threshold(x, t, axes=-2)
         return jax.nn.relu(x - t)
 
     def factor(
