@@ -183,7 +183,7 @@ def _so3_fwd(m):
 
 
 def _so3_bwd(residuals, g):
-    """M_bar = R [y]_x with (tr(P) I - P) y = vee(B - B^T), B = R^T R_bar: the adjoint of the polar rule."""
+    """M_bar = R [w]_x with (tr(P) I - P) w = vee(B - B^T), B = R^T R_bar: the adjoint of the polar rule."""
     m, r = residuals
     p = kernel.transpose_times(r, m)
     # The smallest pivot is at least the smallest eigenvalue, the gap, and near 0 if and only if that is.
@@ -196,8 +196,8 @@ def _so3_bwd(residuals, g):
         clear = clear & good
         return jnp.where(good, pivot, 1.0)
 
-    y = kernel.polar_step(p, kernel.axial(kernel.transpose_times(r, g)), kernel.norm_of(m), guard)
-    x, y, z = (jnp.where(clear, v, 0.0) for v in y)
+    w = kernel.polar_step(p, kernel.axial(kernel.transpose_times(r, g)), kernel.norm_of(m), guard)
+    x, y, z = (jnp.where(clear, v, 0.0) for v in w)
     return (tuple((b * z - c * y, c * x - a * z, a * y - b * x) for a, b, c in r),)
 
 

@@ -1,0 +1,1 @@
+"""Speed, memory and quality, recorded as JSON with the device."""
