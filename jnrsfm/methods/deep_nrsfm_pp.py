@@ -235,11 +235,12 @@ class _Trainer:
             loss = loss + config.lasso * jnp.abs(terms.first_code).mean()
         if config.bones:
             loss = loss + config.bones * bone_asymmetry(terms.shape, self.edges, self.twins)
-        if self.camera != "perspective":  # z_weight is 0 until the hand is resolved
-            fade = jnp.clip(1 - 1.5 * progress, 0, 1)
-            gap = jnp.sqrt(((terms.turned[..., 2] - batch.z) ** 2).mean(-1) + 1e-12)
-            aux["depth"] = (batch.z_weight * gap).mean()
-            loss = loss + config.mirror_weight * fade * aux["depth"]
+        # z_weight is 0 until the hand is resolved. Perspective images tell the hand in principle, but the wrong one
+        # is a deep local minimum for single frames.
+        fade = jnp.clip(1 - 1.5 * progress, 0, 1)
+        gap = jnp.sqrt(((terms.turned[..., 2] - batch.z) ** 2).mean(-1) + 1e-12)
+        aux["depth"] = (batch.z_weight * gap).mean()
+        loss = loss + config.mirror_weight * fade * aux["depth"]
         return loss, aux
 
     def engine(self, session: Session) -> Engine:
@@ -408,8 +409,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             heldout = _heldout_item(result.criteria[0], hidden, config)
             facts[f"scale-{turn + 1}"] = list(result.criteria)
 
-    found = None
-    if camera != "perspective" and config.mirror == "auto":
+    if config.mirror == "auto":
         found, data = _with_hand(trainer, result.params, data)
         facts["mirror_before"] = found.summary()
     if config.final > 0:
@@ -426,8 +426,12 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             trainer.normalizer.reconstruction(landmarks, frames, shapes, rotations, np.asarray(data.depth))
         )
     best = reconstructions[0]
-    if camera != "perspective" and config.mirror == "auto":
-        best, found = relabel(best)
+    if config.mirror == "auto":
+        if camera == "perspective":  # the images have chosen: only say where the shapes disagree
+            found = resolve_mirrors(best.points3d, best.sequence)
+            best = best.replace(mirror_margin=np.where(found.flip, 0, found.margin).astype(np.float32))
+        else:
+            best, found = relabel(best)
         facts["mirror"] = found.summary()
     spread = None
     if len(reconstructions) > 1:

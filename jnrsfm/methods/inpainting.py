@@ -11,7 +11,7 @@ Source: the missing-data EM of Little and Rubin, Statistical Analysis with Missi
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 MOST_POINTS = 256  # a P x P system a frame: beyond this the fill costs more than the network
 _RIDGE = 1e-3  # of the mean variance: below the noise of any landmark
@@ -47,7 +47,7 @@ _fill = jax.jit(lambda points, seen, covariance: _conditional(points, seen, cova
 
 
 def landmark_covariance(
-    points: Float[Array, "frame point 2"], weights: Float[Array, "frame point"], seed: int = 0
+    points: Float[ArrayLike, "frame point 2"], weights: Float[ArrayLike, "frame point"], seed: int = 0
 ) -> Float[Array, "point point"]:
     """C of the module docstring, from frames centred on their visible points; at most 8192 frames are used."""
     points, seen = np.asarray(points), (np.asarray(weights) > 0).astype(np.float32)
@@ -64,9 +64,9 @@ def landmark_covariance(
 
 
 def fill_hidden(
-    points: Float[Array, "frame point 2"],
-    weights: Float[Array, "frame point"],
-    covariance: Float[Array, "point point"],
+    points: Float[ArrayLike, "frame point 2"],
+    weights: Float[ArrayLike, "frame point"],
+    covariance: Float[ArrayLike, "point point"],
     block: int = 4096,
 ) -> Float[Array, "frame point 2"]:
     """Points with the hidden ones predicted; visible ones untouched. A block of frames at a time."""

@@ -257,11 +257,9 @@ class _Card:
 
     def mirror(self) -> None:
         how, margin = self.reconstruction.mirror, self.reconstruction.mirror_margin
-        if how == "perspective":
-            explain = "the perspective camera leaves no mirror to choose"
-            self.add(
-                "mirror_margin", 1.0 if margin is None else float(np.median(margin)), "", explain, "good"
-            )
+        if how == "perspective" and margin is None:
+            explain = "the perspective camera tells the hand, but no comparison of the shapes has confirmed it"
+            self.add("mirror_margin", float("nan"), "", explain, "unknown")
             return
         if how == "none" or margin is None:
             self.add(
@@ -284,9 +282,10 @@ class _Card:
             "mirror_margin",
             float(np.median(margin)),
             "",
-            f"z or -z chosen by {how}: 0 is a coin toss, 1 certain; median over frames, {weak.mean():.0%} of "
-            "frames below 0.1",
-        )
+            ("the perspective images tell z from -z; agreement of the shapes with their neighbours" if
+             how == "perspective" else f"z or -z chosen by {how}")
+            + f": 0 is a coin toss, 1 certain; median over frames, {weak.mean():.0%} of frames below 0.1",
+        )  # fmt: skip
         if weak.mean() > 0.1:
             self.warnings.append(
                 f"The depth mirror is close to a coin toss in {weak.mean():.0%} of the frames "

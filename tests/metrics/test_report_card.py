@@ -263,7 +263,8 @@ def test_mirror_verdicts_and_warnings():
     item, warnings = of(mirror_margin=margin)
     assert item["verdict"] == "good"
     assert "coin toss in 25% of the frames (first: frame 30)" in warnings
-    assert of(mirror="perspective", mirror_margin=None)[0]["verdict"] == "good"
+    # Perspective tells the hand in principle; a network can still end in the mirrored minimum.
+    assert of(mirror="perspective", mirror_margin=None)[0]["verdict"] == "unknown"
     assert of(mirror="set", mirror_margin=None)[0]["verdict"] == "unknown"
 
 

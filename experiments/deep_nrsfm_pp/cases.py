@@ -1,0 +1,143 @@
+"""The cases of the Deep NRSfM++ experiments: what is reconstructed, from what views, with which settings.
+
+Every case uses the method's default configuration but for what its `overrides` say, and these never depend on 3D.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jnrsfm import Landmarks, Reconstruction, io
+from jnrsfm.types import Cameras
+
+Data = tuple[Landmarks, Reconstruction]
+CMU = ("walking", "running", "jumping", "basketball", "directing_traffic")
+ABLATION = {"steps": 15_000, "restarts": 1, "prune_at": (), "final": 0.0, "mirror": "none"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One fit: `file` below the data folder, `change` makes the views; `protocol` is the one that the README shows."""
+
+    name: str
+    set: str
+    setting: str
+    file: str
+    camera: str
+    change: Callable[[Data], Data] = lambda data: data
+    overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
+    unseen: float = 0.0
+    headline: bool = False
+    picture: bool = False
+
+    def load(self, folder: Path) -> Data:
+        """Landmarks and reference."""
+        path = folder / f"{self.file}.npz"
+        reference = io.read_reference(path)
+        assert reference is not None, path
+        return self.change((io.read_landmarks(path), reference))
+
+
+def hide_random(fraction: float, noise: float = 0.0, seed: int = 0) -> Callable[[Data], Data]:
+    """Hide points at random, and add normal noise of `noise` times the RMS size of the frame's image."""
+
+    def change(data: Data) -> Data:
+        landmarks, reference = data
+        rng = np.random.default_rng(seed)
+        visible = landmarks.visible & (rng.random(landmarks.visible.shape) >= fraction)
+        short = visible.sum(1) < 4  # keep what a camera needs
+        visible[short] = landmarks.visible[short]
+        points = np.asarray(landmarks.points2d)
+        size = np.sqrt(((points - points.mean(1, keepdims=True)) ** 2).sum(-1).mean(1))
+        points = points + noise * size[:, None, None] * rng.normal(size=points.shape)
+        points = np.where(visible[..., None], points, 0).astype(np.float32)
+        return landmarks.replace(points2d=points, visible=visible), reference
+
+    return change
+
+
+def hide_limbs(data: Data, frames: int = 40, seed: int = 0) -> Data:
+    """Hide one limb (an arm or a leg below the trunk) for stretches of `frames` in turn with stretches without."""
+    landmarks, reference = data
+    names = [n.lower() for n in landmarks.names or ()]
+    parts = ("femur", "tibia", "foot", "toes"), ("humerus", "radius", "wrist", "hand", "fingers", "thumb")
+    limbs = [[i for i, n in enumerate(names) if n[0] == side and n[1:] in p] for side in "lr" for p in parts]
+    rng = np.random.default_rng(seed)
+    visible = np.array(landmarks.visible)
+    for first in range(0, len(visible), 2 * frames):
+        visible[first : first + frames, limbs[rng.integers(len(limbs))]] = False
+    points = np.where(visible[..., None], landmarks.points2d, 0)
+    return landmarks.replace(points2d=points, visible=visible), reference
+
+
+def perspective_views(distance: float) -> Callable[[Data], Data]:
+    """The stored random cameras moved to `distance` times the object's size (longest side of a frame's box, mean),
+    with a pinhole of unit focal length."""
+
+    def change(data: Data) -> Data:
+        landmarks, reference = data
+        shapes = np.asarray(reference.points3d)
+        size = np.ptp(shapes, axis=1).max(1).mean()
+        t = np.zeros((len(shapes), 3), np.float32)
+        t[:, 2] = distance * size
+        cameras = Cameras(reference.rotations, t, None, np.eye(3, dtype=np.float32), "perspective")
+        points = np.asarray(cameras.project(shapes), np.float32)
+        landmarks = landmarks.replace(points2d=points, intrinsics=np.eye(3, dtype=np.float32), camera="perspective")
+        return landmarks, reference.replace(cameras=cameras)
+
+    return change
+
+
+def split_clips(landmarks: Landmarks, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of the first `share` of the clips, and of the rest."""
+    clips = np.unique(np.asarray(landmarks.sequence))
+    first = np.isin(np.asarray(landmarks.sequence), clips[: round(share * len(clips))])
+    return np.flatnonzero(first), np.flatnonzero(~first)
+
+
+def _cmu(name: str) -> str:
+    return f"cmu_mocap/cmu_{name}"
+
+
+_STRONG = perspective_views(3.0)
+_RIGID = {"preset": "apollo", "size": "shorter", "scale_by": "norm"}
+CASES: tuple[Case, ...] = (
+    *(Case(f"cmu_{n}", f"CMU {n}", "all points", _cmu(n), "orthographic", headline=True) for n in CMU),
+    *(
+        Case(f"ablation_{kind}_{n}", f"CMU {n}", f"ablation: {kind}", _cmu(n), "orthographic",
+             overrides={**ABLATION, "activation": kind})
+        for n in CMU for kind in ("bst", "relu")
+    ),
+    Case("missing_30", "CMU walking", "30 % of the points missing", _cmu("walking"), "orthographic",
+         hide_random(0.3), headline=True),
+    Case("missing_60", "CMU walking", "60 % missing", _cmu("walking"), "orthographic", hide_random(0.6),
+         headline=True),
+    Case("missing_limbs", "CMU walking", "a limb hidden for 40 of 80 frames", _cmu("walking"), "orthographic",
+         hide_limbs, headline=True),
+    Case("missing_0_noise_5", "CMU walking", "noise 5 %", _cmu("walking"), "orthographic", hide_random(0.0, 0.05)),
+    Case("missing_30_noise_5", "CMU walking", "30 % missing, noise 5 %", _cmu("walking"), "orthographic",
+         hide_random(0.3, 0.05)),
+    Case("missing_60_noise_5", "CMU walking", "60 % missing, noise 5 %", _cmu("walking"), "orthographic",
+         hide_random(0.6, 0.05)),
+    Case("strong_perspective", "CMU walking", "distance 3 x size", _cmu("walking"), "perspective", _STRONG,
+         headline=True),
+    Case("strong_orthographic", "CMU walking", "distance 3 x size", _cmu("walking"), "orthographic", _STRONG,
+         headline=True),
+    Case("cars_perspective", "cars", "scale correction", "cars/apollo_pose_cars_train", "perspective",
+         overrides=_RIGID, headline=True, picture=True),
+    Case("cars_perspective_uncorrected", "cars", "no scale correction", "cars/apollo_pose_cars_train",
+         "perspective", overrides={**_RIGID, "scale_correction": 0}),
+    Case("cars_orthographic", "cars", "", "cars/apollo_pose_cars_train", "orthographic", overrides=_RIGID,
+         headline=True),
+    Case("chairs", "chairs", "43 % missing, no order", "category_shapes/keypointnet_chair_train", "orthographic",
+         headline=True),
+    Case("unseen", "CMU walking", "trained on the first five of six clips", _cmu("walking"), "orthographic",
+         unseen=0.8),
+    Case("cheetah", "cheetah", "real gaps, fisheye camera", "animals/cheetah_cam1", "weak-perspective",
+         headline=True, picture=True),
+    Case("mouse", "mouse", "real detections", "animals/sleap_mouse_3cam", "perspective", headline=True,
+         picture=True),
+)  # fmt: skip
