@@ -18,6 +18,9 @@ class TrainConfig:
     """Optimiser steps of the main phase."""
     batch: int = 128
     """Frames in a step."""
+    microbatch: int = 0
+    """Most frames in a slice of a batch, whose gradients are added up; 0: what the cache holds (128) on CPU,
+    the whole batch elsewhere."""
     learning_rate: float = 1e-3
     """Peak learning rate of Adam."""
     schedule: Literal["cosine", "exponential", "constant"] = "cosine"
@@ -49,6 +52,8 @@ class TrainConfig:
         for name in ("steps", "batch", "restarts", "chunk"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.microbatch < 0:
+            raise InputError(f"microbatch is {self.microbatch}: a number of frames, or 0 to choose it here")
         if not self.learning_rate > 0:
             raise InputError(f"learning_rate is {self.learning_rate}: it must be above 0")
         for name in ("warmup", "clip_norm", "checkpoint_seconds"):
@@ -56,6 +61,13 @@ class TrainConfig:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
         if any(not 0 < p < 1 for p in self.prune_at) or list(self.prune_at) != sorted(set(self.prune_at)):
             raise InputError(f"prune_at is {self.prune_at}: fractions between 0 and 1 in rising order")
+
+    def slices(self, backend: str, devices: int = 1) -> int:
+        """Number of equal slices of a batch: the fewest that are no longer than `microbatch`, or one where only
+        slices below a quarter of that would be equal (a prime batch). Each divides by `devices`."""
+        most = self.microbatch or (128 if backend == "cpu" else self.batch)
+        fits = [n for n in range(-(-self.batch // most), self.batch + 1) if self.batch % (n * devices) == 0]
+        return fits[0] if fits and self.batch // fits[0] >= most / 4 else 1
 
     def optimizer(self) -> optax.GradientTransformation:
         """Adam's direction, from the clipped gradient; the engine multiplies by `-rate`."""

@@ -66,6 +66,8 @@ class Engine:
         # Matrix products with a batch axis run at a fraction of the plain ones' speed on CPU, where one
         # restart fills the cores by itself: there they run in turn.
         self.in_turn = config.layout == "map" or (config.layout == "auto" and jax.default_backend() == "cpu")
+        devices = 1 if mesh is None else mesh.shape[mesh.axis_names[0]]
+        self.slices = config.slices(jax.default_backend(), devices)
         self._init = jax.jit(jax.vmap(problem.init))
         self._criteria = jax.jit(problem.criteria)
         self._run = jax.jit(self._steps if self.in_turn else jax.vmap(self._steps, (0, 0) + (None,) * 6))
@@ -75,17 +77,41 @@ class Engine:
         params, opt = state
         n_frames = len(jax.tree.leaves(data)[0])
         frames = jax.random.randint(jax.random.fold_in(batch_key, index), (self.config.batch,), 0, n_frames)
-        if self.mesh is not None:
-            shared = jax.sharding.PartitionSpec(self.mesh.axis_names[0])
-            frames = jax.lax.with_sharding_constraint(frames, jax.sharding.NamedSharding(self.mesh, shared))
-        batch = jax.tree.map(lambda x: x[frames], data)
         step_key = jax.random.fold_in(jax.random.fold_in(key, number), index)
-        grad = jax.value_and_grad(self.problem.objective, has_aux=True)
-        (loss, aux), grads = grad(params, batch, step_key, index / steps)
+        (loss, aux), grads = self._gradient(params, data, frames, step_key, index / steps)
         updates, opt = self.optimizer.update(grads, opt, params)
         rate = self.config.rate(index, steps)
         updates = jax.tree.map(lambda u: -rate * u, updates)
         return (optax.apply_updates(params, updates), opt), {"loss": loss, **aux}
+
+    def _gradient(self, params, data, frames, key, progress):
+        """`((loss, aux), gradient)` of the mean over `frames`, a slice at a time.
+
+        Elementwise maps over all the activations of a large batch run at the speed of main memory: a gradient of
+        1024 frames at 512 atoms takes 1.6 times as long as eight of 128, whose activations stay in the cache.
+        """
+        count = self.slices
+        if self.mesh is not None:
+            shared = jax.sharding.PartitionSpec(None, self.mesh.axis_names[0])
+            frames = jax.lax.with_sharding_constraint(
+                frames.reshape(count, -1), jax.sharding.NamedSharding(self.mesh, shared)
+            )
+        frames = frames.reshape(count, -1)
+        grad = jax.value_and_grad(self.problem.objective, has_aux=True)
+
+        def one(number, frames):
+            batch = jax.tree.map(lambda x: x[frames], data)
+            return grad(params, batch, key if count == 1 else jax.random.fold_in(key, number), progress)
+
+        if count == 1:
+            return one(0, frames[0])
+        zeros = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(one, 0, frames[0]))
+
+        def add(sums, part):
+            return jax.tree.map(jnp.add, sums, one(*part)), None
+
+        sums, _ = jax.lax.scan(add, zeros, (jnp.arange(count), frames))
+        return jax.tree.map(lambda v: v / count, sums)
 
     def _steps(self, state, number, data, key, batch_key, first, count, steps):
         """`count` steps from step `first`; the metrics averaged over them."""

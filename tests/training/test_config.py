@@ -15,7 +15,7 @@ pytestmark = pytest.mark.fast
     [
         ("steps", 0), ("batch", 0), ("restarts", -1), ("chunk", 0), ("learning_rate", 0.0),
         ("learning_rate", float("nan")), ("prune_at", (0.5, 0.2)), ("prune_at", (0.2, 0.2)),
-        ("prune_at", (1.0,)),
+        ("prune_at", (1.0,)), ("microbatch", -1),
         ("warmup", -1), ("clip_norm", -1.0), ("clip_norm", float("nan")), ("checkpoint_seconds", -1.0),
     ],
 )  # fmt: skip
@@ -44,6 +44,18 @@ def test_exponential_rate_decays_eight_times_by_five_percent():
 def test_constant_rate_and_no_more_than_a_quarter_of_warm_up():
     found = rates(40, [0, 4, 9, 10, 39], warmup=200, schedule="constant")
     np.testing.assert_allclose(found, 0.2 * np.array([0.1, 0.5, 1, 1, 1]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("batch", "microbatch", "backend", "devices", "slices"),
+    [
+        (128, 0, "cpu", 1, 1), (1024, 0, "cpu", 1, 8), (1000, 0, "cpu", 1, 8), (1024, 0, "gpu", 1, 1),
+        (1021, 0, "cpu", 1, 1), (24, 9, "gpu", 1, 3), (48, 9, "cpu", 4, 6), (2, 1, "cpu", 1, 2),
+    ],
+)  # fmt: skip
+def test_slices_are_equal_and_divide_by_the_devices(batch, microbatch, backend, devices, slices):
+    found = TrainConfig(batch=batch, microbatch=microbatch).slices(backend, devices)
+    assert found == slices
 
 
 @pytest.mark.parametrize(("limit", "norm"), [(1.0, 1.0), (200.0, 50.0), (0.0, 50.0)])

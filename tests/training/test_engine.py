@@ -220,6 +220,23 @@ def test_one_restart_that_diverges_is_dropped_and_the_others_go_on(toy, capsys):
     assert all(np.isfinite(r["loss"]).all() for r in session.history)
 
 
+def test_a_batch_in_slices_is_the_whole_batch_to_rounding(toy):
+    def certain(params, batch, key, progress):
+        return ((batch["x"] @ params["w"] - batch["y"]) ** 2).mean(), {"size": jnp.abs(batch["y"]).mean()}
+
+    problem = toy.problem._replace(objective=certain)
+    settings = {"problem": problem, "batch": 24, "steps": 12}
+    whole, sliced = Session(), Session()
+    a = toy.engine(whole, **settings).train(toy.data, toy.key)
+    engine = toy.engine(sliced, microbatch=9, **settings)
+    assert engine.slices == 3
+    b = engine.train(toy.data, toy.key)
+    np.testing.assert_allclose(a.params["w"], b.params["w"], rtol=1e-5)
+    for name in ("loss", "size"):
+        recorded = [[r[name] for r in session.history] for session in (whole, sliced)]
+        np.testing.assert_allclose(recorded[0], recorded[1], rtol=1e-5)
+
+
 # ---------------------------------------------------------------------------------------- many devices
 
 SHARED = """
@@ -252,6 +269,7 @@ try:
     raise SystemExit("took a batch that does not divide")
 except InputError as error:
     assert "batch is 18" in str(error) and "4 devices" in str(error), error
+config = dataclasses.replace(config, microbatch=8)  # two slices, of two frames on each device
 class Half(Session):
     def record(self, *a, **k):
         super().record(*a, **k)
