@@ -1,7 +1,7 @@
 r"""Deep NRSfM++: a block-sparse dictionary network trained on the reprojection of its own shapes.
 
 The fit runs in phases. *search*: `restarts` seeds train at once on all observed points but a held-out tenth; the
-worse are dropped on the way and the best is chosen without labels. *scale* (perspective and weak perspective):
+worse are dropped on the way and the best is chosen without labels; the two last tell how much the seed matters. *scale* (perspective and weak perspective):
 the size of each frame is corrected by its reconstructed shape, and training goes on (the paper's scale
 correction). *final*: all observed points; under orthography the depth mirror of each frame, resolved by
 continuity in time or over the set, is trained on, so that the network itself keeps one hand.
@@ -55,8 +55,8 @@ class Config(TrainConfig):
     """Optimiser steps of the search phase; the other phases take shares of it."""
     restarts: int = 4
     """Seeds trained at once."""
-    prune_at: tuple[float, ...] = (0.05, 0.15)
-    """Fractions of the search at which the worse half of the seeds is dropped."""
+    prune_at: tuple[float, ...] = (0.1,)
+    """Fractions of the search at which the worse half of the seeds is dropped; two are left for the uncertainty."""
     final: float = 1.0
     """Steps of the final phase, as a share of `steps`."""
     preset: Literal["rule", "cmu", "up3d", "pascal3d", "h36m", "apollo"] = "rule"
@@ -397,6 +397,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     result = engine.train(hidden, jax.random.fold_in(key, 0), phase="search")
     heldout = _heldout_item(result.criteria[0], hidden, config)
     facts: dict[str, Any] = {"search": list(result.criteria), "restarts_kept": list(result.restarts)}
+    spread = _camera_shapes(trainer, result.all_params, data, frames) if len(result.restarts) > 1 else None
     final_steps = max(1, round(config.final * config.steps))
 
     if camera != "orthographic":
@@ -404,7 +405,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             data, hidden = (_corrected(trainer, result.params, d) for d in (data, hidden))
             result = engine.train(
                 hidden, jax.random.fold_in(key, 10 + turn),
-                phase=f"scale-{turn + 1}", steps=max(1, final_steps // 2), start=result.all_params,
+                phase=f"scale-{turn + 1}", steps=max(1, final_steps // 2), start=_alone(result.params),
             )  # fmt: skip
             heldout = _heldout_item(result.criteria[0], hidden, config)
             facts[f"scale-{turn + 1}"] = list(result.criteria)
@@ -414,18 +415,12 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         facts["mirror_before"] = found.summary()
     if config.final > 0:
         result = engine.train(
-            data, jax.random.fold_in(key, 1), phase="final", steps=final_steps, start=result.all_params
+            data, jax.random.fold_in(key, 1), phase="final", steps=final_steps, start=_alone(result.params)
         )
         facts["final"] = list(result.criteria)
 
-    reconstructions = []
-    for i in range(len(result.restarts)):
-        params = jax.tree.map(lambda x, i=i: x[i], result.all_params)
-        shapes, rotations = trainer.shapes(params, data)
-        reconstructions.append(
-            trainer.normalizer.reconstruction(landmarks, frames, shapes, rotations, np.asarray(data.depth))
-        )
-    best = reconstructions[0]
+    shapes, rotations = trainer.shapes(result.params, data)
+    best = trainer.normalizer.reconstruction(landmarks, frames, shapes, rotations, np.asarray(data.depth))
     if config.mirror == "auto":
         if camera == "perspective":  # the images have chosen: only say where the shapes disagree
             found = resolve_mirrors(best.points3d, best.sequence)
@@ -433,11 +428,26 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         else:
             best, found = relabel(best)
         facts["mirror"] = found.summary()
-    spread = None
-    if len(reconstructions) > 1:
-        spread = np.stack([np.asarray(r.camera_points) for r in [best, *reconstructions[1:]]])
     model = DeepNRSfM(trainer.network, result.params, trainer.normalizer, landmarks.names, best.mirror)
     return Fitted(best, model, heldout, spread, facts)
+
+
+def _alone(params):
+    """Parameters as a stack of one restart."""
+    return jax.tree.map(lambda x: x[None], params)
+
+
+def _camera_shapes(trainer: _Trainer, all_params, data: Observations, frames) -> np.ndarray:
+    """`(restart, frame, point, 3)` camera-frame shapes of the restarts that the search has left: what the seed
+    decides of the result."""
+    found = []
+    for i in range(len(jax.tree.leaves(all_params)[0])):
+        shapes, rotations = trainer.shapes(jax.tree.map(lambda x, i=i: x[i], all_params), data)
+        one = trainer.normalizer.reconstruction(
+            trainer.landmarks, frames, shapes, rotations, np.asarray(data.depth)
+        )
+        found.append(np.asarray(one.camera_points))
+    return np.stack(found)
 
 
 def _with_hand(trainer: _Trainer, params, data: Observations) -> tuple[MirrorResolution, Observations]:
