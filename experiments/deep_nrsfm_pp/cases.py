@@ -85,7 +85,9 @@ def perspective_views(distance: float) -> Callable[[Data], Data]:
         t[:, 2] = distance * size
         cameras = Cameras(reference.rotations, t, None, np.eye(3, dtype=np.float32), "perspective")
         points = np.asarray(cameras.project(shapes), np.float32)
-        landmarks = landmarks.replace(points2d=points, intrinsics=np.eye(3, dtype=np.float32), camera="perspective")
+        landmarks = landmarks.replace(
+            points2d=points, intrinsics=np.eye(3, dtype=np.float32), camera="perspective"
+        )
         return landmarks, reference.replace(cameras=cameras)
 
     return change

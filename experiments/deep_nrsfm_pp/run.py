@@ -31,8 +31,8 @@ HERE = Path(__file__).resolve().parent
 METHOD = METHODS["deep-nrsfm++"]
 # Published for the same kind of data by other cameras, points and frames: a yardstick, not a comparison.
 PUBLISHED = {
-    "CMU motion capture, 8 subjects, 31 points, `kong`": "0.020 to 0.230 (block soft threshold), 0.030 to 0.393 (ReLU): "
-    "paper, Table 2",
+    "CMU motion capture, 8 subjects, 31 points, `kong`": "0.020 to 0.230 (block soft threshold), "
+    "0.030 to 0.393 (ReLU): paper, Table 2",
     "Apollo 3D cars, test, MPJPE in metres": "0.591 weak perspective, 0.145 perspective, 0.124 with scale correction: "
     "paper, Table 6",
 }
@@ -95,9 +95,17 @@ def write_tables() -> None:
          f"{r['protocols']['deep-nrsfm++']['mpjpe']:.4g}", f"{r['heldout']:.3f}", f"{r['seconds'] / 60:.1f}")
         for c, r in by_case if not c.name.startswith("ablation")
     ]  # fmt: skip
-    sets = [c.set for c, _ in by_case if c.name.startswith("ablation_bst") and f"ablation_relu_{_end(c)}" in rows]
+    sets = [
+        c.set for c, _ in by_case if c.name.startswith("ablation_bst") and f"ablation_relu_{_end(c)}" in rows
+    ]
     ablation = [
-        (s, *(percent(rows[f"ablation_{kind}_{s.removeprefix('CMU ')}"], "frame-mirror") for kind in ("bst", "relu")))
+        (
+            s,
+            *(
+                percent(rows[f"ablation_{kind}_{s.removeprefix('CMU ')}"], "frame-mirror")
+                for kind in ("bst", "relu")
+            ),
+        )
         for s in sets
     ]
     text = (HERE / "README.md").read_text()
@@ -105,8 +113,12 @@ def write_tables() -> None:
     text = replace_between(text, "ablation", markdown(("set", "block soft threshold", "ReLU"), ablation))
     unseen = rows.get("unseen")
     if unseen:
-        line = (percent(unseen, "frame-mirror"), f"{100 * unseen['unseen']['frame-mirror']['normalized_error']:.2f}",
-                percent(unseen, "one-mirror"), f"{100 * unseen['unseen']['one-mirror']['normalized_error']:.2f}")
+        line = (
+            percent(unseen, "frame-mirror"),
+            f"{100 * unseen['unseen']['frame-mirror']['normalized_error']:.2f}",
+            percent(unseen, "one-mirror"),
+            f"{100 * unseen['unseen']['one-mirror']['normalized_error']:.2f}",
+        )
         head = ("`frame-mirror` %, trained on", "unseen", "`one-mirror` %, trained on", "unseen")
         text = replace_between(text, "unseen", markdown(head, [line]))
     text = replace_between(text, "published", markdown(("what", "value, source"), list(PUBLISHED.items())))
@@ -138,7 +150,12 @@ def main(argv: list[str]) -> int:
         beside = results / f"{case.name}.tmp"
         beside.write_text(json.dumps(row, indent=1) + "\n")
         beside.replace(results / f"{case.name}.json")
-        print(case.name, {p: v.get("normalized_error") for p, v in row["protocols"].items()}, row["seconds"], flush=True)
+        print(
+            case.name,
+            {p: v.get("normalized_error") for p, v in row["protocols"].items()},
+            row["seconds"],
+            flush=True,
+        )
     write_tables()
     return 0
 

@@ -45,7 +45,9 @@ def measure_weak(
 ) -> Float[Array, "*batch point 2"]:
     """Normalised weak-perspective measurements `w~` (eq. 21): minus the mean of the visible, 0 where hidden."""
     seen = weights[..., None] > 0
-    points2d = jnp.where(seen, points2d, 0.0)  # whatever is stored for a hidden point must not leak, NaN included
+    points2d = jnp.where(
+        seen, points2d, 0.0
+    )  # whatever is stored for a hidden point must not leak, NaN included
     return jnp.where(seen, points2d - masked_mean(points2d, weights), 0.0)
 
 
@@ -150,7 +152,11 @@ def dictionary_perspective(
         back = rays[..., i : i + 1] * d
         rows.append(
             jnp.concatenate(
-                [corrected if i == 0 else zero, corrected if i == 1 else zero, masked_mean(back, weights) - back],
+                [
+                    corrected if i == 0 else zero,
+                    corrected if i == 1 else zero,
+                    masked_mean(back, weights) - back,
+                ],
                 -1,
             )
         )

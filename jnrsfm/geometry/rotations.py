@@ -23,15 +23,14 @@ def project_to_so3(m: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"]:
 
     Equal to U diag(1, 1, det(U V^T)) V^T of the SVD, in closed form. With signed singular values
     s1 >= s2 >= |s3| (the sign of s3 is that of det M) the minimiser is unique if the gap s2 + s3 is
-    positive; det M < 0 alone does no harm. In float32 the entries are right to about 5e-7 wherever the gap
-    is above 1e-3 s1.
+    positive; det M < 0 alone does no harm. In float32 the entries are right to 1e-5, commonly to 5e-7,
+    wherever the gap is above 1e-3 s1.
 
     Derivative (polar rule): dR = R [w]_x with (tr(P) I - P) w = vee(A - A^T), P = R^T M, A = R^T dM.
     It is exact at repeated singular values. **Ambiguous points**: s2 + s3 = 0 (to rounding), among them the
     zero matrix, all matrices of rank 1, and reflections diag(1, 1, -1). There one minimiser is
     returned, always the same for the same matrix (the identity for 0), and the derivative is 0.
-    Scale-invariant; any scale whose largest entry is a normal number, and whose derivative (~ 1 / scale)
-    is finite.
+    Blind to scale: any will do whose largest entry is a normal number; smaller matrices count as 0.
 
     Raises: `InputError` (a `ValueError`) for a shape that does not end in (3, 3), when traced.
     References: Umeyama, TPAMI 13(4), 1991 (the sign); Horn, JOSA A 4(4), 1987 (the quaternion form).
@@ -130,7 +129,9 @@ def matrix_to_axis_angle(r: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 
     return 2 * jnp.where(small, series, jnp.arctan2(length, w) / length)[..., None] * v
 
 
-def geodesic_distance(a: Float[Array, "*batch 3 3"], b: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch"]:
+def geodesic_distance(
+    a: Float[Array, "*#batch 3 3"], b: Float[Array, "*#batch 3 3"]
+) -> Float[Array, "*#batch"]:
     """Angle in radians, in [0, pi], of the rotation between two rotations: atan2(|vee(Q)|, (tr Q - 1) / 2).
 
     Q = A^T B. Unlike an arc cosine it is accurate at both ends; its gradient there, where the distance

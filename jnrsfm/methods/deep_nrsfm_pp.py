@@ -1,10 +1,12 @@
 r"""Deep NRSfM++: a block-sparse dictionary network trained on the reprojection of its own shapes.
 
 The fit runs in phases. *search*: `restarts` seeds train at once on all observed points but a held-out tenth; the
-worse are dropped on the way and the best is chosen without labels; the two last tell how much the seed matters. *scale* (perspective and weak perspective):
-the size of each frame is corrected by its reconstructed shape, and training goes on (the paper's scale
-correction). *final*: all observed points; under orthography the depth mirror of each frame, resolved by
-continuity in time or over the set, is trained on, so that the network itself keeps one hand.
+worse are dropped on the way and the best is chosen without labels; the two last tell how much the seed matters.
+*scale* (perspective and weak perspective): the size of each frame is corrected by its reconstructed shape, and
+training goes on (the paper's scale correction). *final*: all observed points; the depth mirror of each frame,
+resolved by continuity in time or over the set, is trained on, so that the network itself keeps one hand. (Under
+perspective the images have the last word: the hand is that of most frames, and the resolved depths only lead the
+others out of a local minimum.)
 
 Source: Wang, Lin, Lucey, Deep NRSfM++, 2020; the author's thesis, ch. 3. The mirror, the held-out points and the
 choice among seeds are ours.
@@ -220,7 +222,9 @@ class _Trainer:
         self.edges = None if landmarks.edges is None else np.asarray(landmarks.edges)
         self.twins = twin_bones(landmarks.edges, landmarks.symmetric)
         if config.bones and not len(self.twins):
-            raise InputError("bones is set, but there are no left-right bone pairs: give edges and symmetric pairs")
+            raise InputError(
+                "bones is set, but there are no left-right bone pairs: give edges and symmetric pairs"
+            )
 
     def objective(self, params, batch: Observations, key, progress):
         """Loss of a batch, and what to record."""
@@ -275,7 +279,9 @@ def heldout_residual(terms: _Terms, batch: Observations, camera: str):
     if camera == "perspective":
         z = terms.turned[..., 2:] + batch.depth[:, None, None]
         t = (weights * (batch.points * z - terms.turned[..., :2])).sum(1, keepdims=True) / total
-        return ((terms.turned[..., :2] + t) / jnp.maximum(z, 1e-3) - batch.points) * batch.depth[:, None, None]
+        return ((terms.turned[..., :2] + t) / jnp.maximum(z, 1e-3) - batch.points) * batch.depth[
+            :, None, None
+        ]
     image = terms.turned[..., :2] * batch.depth[:, None, None]
     return image + (weights * (batch.points - image)).sum(1, keepdims=True) / total - batch.points
 
@@ -293,24 +299,18 @@ def _blocks(data, size: int = _FRAMES):
     return jax.tree.map(cut, data)._replace(depth=jnp.maximum(cut(data.depth), 1e-6))
 
 
-_apply = jax.jit(
-    lambda network, params, batch: network.apply(params, batch)[:2], static_argnums=0
-)
+_apply = jax.jit(lambda network, params, batch: network.apply(params, batch)[:2], static_argnums=0)
 
 
 def _forward(network: Network, params, data: Observations):
     """Shapes and rotations on the host, a block of frames at a time, so that memory does not grow with the set."""
-    n, size = len(data.points), min(_FRAMES, len(data.points))
-    shapes, rotations = [], []
-    for first in range(0, n, size):
-        block = jax.tree.map(lambda x, first=first: x[first : first + size], data)
-        short = size - len(block.points)
-        if short:  # one compiled size for all blocks
-            block = jax.tree.map(lambda x: jnp.concatenate([x, jnp.ones((short, *x.shape[1:]), x.dtype)]), block)
-        shape, rotation = _apply(network, params, block)
-        shapes.append(np.asarray(shape)[: size - short])
-        rotations.append(np.asarray(rotation)[: size - short])
-    return np.concatenate(shapes), np.concatenate(rotations)
+    n, shapes, rotations = len(data.points), [], []
+    blocks = _blocks(data)  # padded, so that one compiled size serves them all
+    for i in range(len(blocks.points)):
+        shape, rotation = _apply(network, params, jax.tree.map(lambda x, i=i: x[i], blocks))
+        shapes.append(np.asarray(shape))
+        rotations.append(np.asarray(rotation))
+    return np.concatenate(shapes)[:n], np.concatenate(rotations)[:n]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -358,7 +358,8 @@ class DeepNRSfM:
             "mirror": self.mirror,
         }
         beside = Path(path).with_suffix(".tmp.npz")
-        np.savez(beside, about=np.array(json.dumps(about)), **arrays)
+        arrays["about"] = np.array(json.dumps(about))
+        np.savez(beside, **arrays)  # type: ignore[arg-type]  # its stub takes every keyword for allow_pickle
         beside.replace(path)
 
 
@@ -370,13 +371,19 @@ def load(path: Path) -> DeepNRSfM:
             config = about["network"] | {"sizes": tuple(about["network"]["sizes"])}
             network = Network.of(BlockSparseConfig(**config))
             like = jax.eval_shape(network.init, jax.random.key(0))
-            fill = lambda k, leaf: jnp.asarray(file["params" + jax.tree_util.keystr(k)], leaf.dtype).reshape(leaf.shape)
+            fill = lambda k, leaf: jnp.asarray(file["params" + jax.tree_util.keystr(k)], leaf.dtype).reshape(
+                leaf.shape
+            )
             params = jax.tree_util.tree_map_with_path(fill, like)
-            covariance = file["covariance"] if "covariance" in file else None
+            covariance = file.get("covariance")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a Deep NRSfM++ model ({error}): fit again, or name another run") from error
+        raise InputError(
+            f"{path}: not a Deep NRSfM++ model ({error}): fit again, or name another run"
+        ) from error
     names = None if about["names"] is None else tuple(about["names"])
-    return DeepNRSfM(network, params, Normalizer(**about["normalizer"], covariance=covariance), names, about["mirror"])
+    return DeepNRSfM(
+        network, params, Normalizer(**about["normalizer"], covariance=covariance), names, about["mirror"]
+    )
 
 
 def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
@@ -490,7 +497,9 @@ def _heldout_item(criteria: dict[str, float], hidden: Observations, config: Conf
     middle = (hidden.weights[..., None] * hidden.points).sum(1) / total
     gap = jnp.sqrt(((hidden.points - middle[:, None]) ** 2).sum(-1)) * hidden.depth[:, None]
     baseline = float((hidden.heldout * gap).sum() / hidden.heldout.sum())
-    note = f"{config.holdout:.0%} of the observed points, hidden until the final phase, predicted at its start"
+    note = (
+        f"{config.holdout:.0%} of the observed points, hidden until the final phase, predicted at its start"
+    )
     return {"error": criteria["heldout"], "baseline": baseline, "count": count, "note": note}
 
 

@@ -54,7 +54,7 @@ def landmark_covariance(
     if len(points) > _SAMPLE:
         which = np.sort(np.random.default_rng(seed).choice(len(points), _SAMPLE, replace=False))
         points, seen = points[which], seen[which]
-    points, seen = jnp.asarray(points, jnp.float32), jnp.asarray(seen)
+    points, seen = jnp.asarray(points, jnp.float32), jnp.asarray(seen)  # type: ignore[assignment]
     total = jnp.maximum(2 * seen.sum(0), 1.0)
     variance = ((points**2).sum(-1) * seen).sum(0) / total
     covariance = jnp.diag(variance)

@@ -26,8 +26,9 @@ class Observations(NamedTuple):
     `points (frame, point, 2)`: centred and scaled plane coordinates, or rays of the virtual camera; `weights
     (frame, point)`: confidence of the points that may be used, 0 elsewhere; `inputs (frame, point, 2)` and `trust
     (frame, point)`: the same for the encoder, hidden points filled in where they can be (`inpainting`);
-    `depth (frame,)`: t_z (perspective, else 1); `heldout (frame, point)`: weights of the observed points that training must not see; `z (frame,
-    point)` and `z_weight (frame,)`: depths of the resolved hand to train on, and how much to trust them.
+    `depth (frame,)`: t_z (perspective, else 1); `heldout (frame, point)`: weights of the observed points that
+    training must not see; `z (frame, point)` and `z_weight (frame,)`: depths of the resolved hand to train on, and
+    how much to trust them.
     """
 
     points: Any
@@ -60,7 +61,9 @@ class Normalizer:
         turn = None
         if self.camera == "perspective":
             if landmarks.intrinsics is None:
-                raise InputError("perspective needs intrinsics (3, 3): add them, or choose camera weak-perspective")
+                raise InputError(
+                    "perspective needs intrinsics (3, 3): add them, or choose camera weak-perspective"
+                )
             xy, turn = _virtual_view(xy, weights, np.asarray(landmarks.intrinsics, np.float64))
         size = two_d_size(xy, weights, self.measure)
         if self.camera == "orthographic":
@@ -74,9 +77,18 @@ class Normalizer:
         f32 = lambda a: jnp.asarray(np.asarray(a, np.float32))
         nothing = f32(np.zeros(weights.shape))
         seen = Observations(
-            f32(points), f32(weights), f32(points), f32(weights), f32(depth), nothing, nothing, f32(np.zeros(len(xy)))
+            f32(points),
+            f32(weights),
+            f32(points),
+            f32(weights),
+            f32(depth),
+            nothing,
+            nothing,
+            f32(np.zeros(len(xy))),
         )
-        return self.filled(seen, landmarks.defined), Frames(np.asarray(xy, np.float32), size.astype(np.float32), turn)
+        return self.filled(seen, landmarks.defined), Frames(
+            np.asarray(xy, np.float32), size.astype(np.float32), turn
+        )
 
     def filled(self, data: Observations, defined: Any = None) -> Observations:
         """The data with the encoder's inputs made from the points of positive weight, the others filled in."""
@@ -126,7 +138,10 @@ class Normalizer:
             g = jnp.asarray(frames.turn, turned.dtype)
             rotations = jnp.einsum("fji,fjk->fik", g, rotations)
             t = jnp.einsum("fji,fj->fi", g, t)
-            scale, gauge = None, f"1 is the object's image size ({self.measure}) times its depth over the focal length"
+            scale, gauge = (
+                None,
+                f"1 is the object's image size ({self.measure}) times its depth over the focal length",
+            )
         else:
             scale = jnp.asarray(frames.size) * jnp.asarray(depth)
             t = translation_weak(turned[..., :2] * scale[:, None, None], jnp.asarray(frames.plane), weights)
@@ -180,7 +195,9 @@ def two_d_size(points: np.ndarray, weights: np.ndarray, measure: SizeMeasure) ->
         size = side.max(1) if measure == "longer" else side.min(1)
     bad = np.flatnonzero(~(size > 0))
     if len(bad):
-        raise InputError(f"frame {bad[0]}: the visible points have no size: drop such frames (jnrsfm.io.drop_empty)")
+        raise InputError(
+            f"frame {bad[0]}: the visible points have no size: drop such frames (jnrsfm.io.drop_empty)"
+        )
     return size
 
 

@@ -258,7 +258,9 @@ class _Card:
     def mirror(self) -> None:
         how, margin = self.reconstruction.mirror, self.reconstruction.mirror_margin
         if how == "perspective" and margin is None:
-            explain = "the perspective camera tells the hand, but no comparison of the shapes has confirmed it"
+            explain = (
+                "the perspective camera tells the hand, but no comparison of the shapes has confirmed it"
+            )
             self.add("mirror_margin", float("nan"), "", explain, "unknown")
             return
         if how == "none" or margin is None:

@@ -15,6 +15,7 @@ Layout: arrays are (batch, M * 3, K) with the dictionary axis last, so that ever
 """
 
 import dataclasses
+import itertools
 from typing import Literal
 
 import jax
@@ -60,9 +61,7 @@ class BlockSparseNetwork(nnx.Module):
         normal = lambda shape, scale: nnx.Param(scale * jax.random.normal(rngs.params(), shape))
         # He scaling for the encoder's direction: the block code keeps its size through the layers.
         self.first = normal((config.n_points, 3, sizes[0]), config.n_points**-0.5)
-        self.dictionaries = nnx.List(
-            [normal((k, n), (2.0 / k) ** 0.5) for k, n in zip(sizes[:-1], sizes[1:], strict=True)]
-        )
+        self.dictionaries = nnx.List([normal((k, n), (2.0 / k) ** 0.5) for k, n in itertools.pairwise(sizes)])
         self.thresholds = nnx.List([nnx.Param(jnp.full((k,), config.threshold)) for k in sizes])
         self.biases = nnx.List([nnx.Param(jnp.zeros((k,))) for k in sizes[:-1]])
         last = sizes[-1]
@@ -84,7 +83,7 @@ class BlockSparseNetwork(nnx.Module):
         return x
 
     def _threshold(self, x, layer):
-        # A threshold is a weight of a norm and cannot be negative; ReLU's bias is free in sign.
+        # Both are free in sign: a threshold below 0 lengthens its block, where a clipped one would never learn again.
         t = self.thresholds[layer][...]
         if self.config.activation == "bst":
             return block_soft_threshold(x, t, axes=-2)

@@ -4,6 +4,7 @@ import dataclasses
 import typing
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -40,6 +41,9 @@ class TrainConfig:
     """Steps in one dispatch to the device."""
     layout: Literal["auto", "vmap", "map"] = "auto"
     """Restarts side by side (vmap) or in turn (map) within a dispatch; auto: in turn on CPU."""
+    devices: int = 0
+    """Devices that share the frames of each batch; 0: all accelerators where the batch divides by their number,
+    one on CPU."""
     checkpoint_seconds: float = 20.0
     """Least time between checkpoints."""
 
@@ -52,6 +56,8 @@ class TrainConfig:
         for name in ("steps", "batch", "restarts", "chunk"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
+        if self.devices < 0:
+            raise InputError(f"devices is {self.devices}: a number of devices, or 0 for all accelerators")
         if self.microbatch < 0:
             raise InputError(f"microbatch is {self.microbatch}: a number of frames, or 0 to choose it here")
         if not self.learning_rate > 0:
@@ -62,9 +68,26 @@ class TrainConfig:
         if any(not 0 < p < 1 for p in self.prune_at) or list(self.prune_at) != sorted(set(self.prune_at)):
             raise InputError(f"prune_at is {self.prune_at}: fractions between 0 and 1 in rising order")
 
+    def mesh(self) -> jax.sharding.Mesh | None:
+        """A mesh over the devices that share each batch, or None for one. Raises InputError for a number of devices
+        that are not there or that the batch does not divide by."""
+        count = self.devices
+        if count == 0:
+            count = 1 if jax.default_backend() == "cpu" else jax.local_device_count()
+            count = count if self.batch % count == 0 else 1
+        if count > jax.local_device_count() or self.batch % count:
+            raise InputError(
+                f"devices is {count}: there are {jax.local_device_count()}, and a batch of {self.batch} must divide "
+                "by their number"
+            )
+        if count == 1:
+            return None
+        kind = (jax.sharding.AxisType.Auto,)
+        return jax.make_mesh((count,), ("frame",), axis_types=kind, devices=jax.local_devices()[:count])
+
     def slices(self, backend: str, devices: int = 1) -> int:
-        """Number of equal slices of a batch: the fewest that are no longer than `microbatch`, or one where only
-        slices below a quarter of that would be equal (a prime batch). Each divides by `devices`."""
+        """Number of equal slices of a batch: the fewest that are no longer than `microbatch`, or one where
+        only slices below a quarter of that would be equal (a prime batch). Each divides by `devices`."""
         most = self.microbatch or (128 if backend == "cpu" else self.batch)
         fits = [n for n in range(-(-self.batch // most), self.batch + 1) if self.batch % (n * devices) == 0]
         return fits[0] if fits and self.batch // fits[0] >= most / 4 else 1

@@ -50,15 +50,16 @@ class Trained(NamedTuple):
 class Engine:
     """Trains the phases of one fit. Compiled functions are shared by all phases with data of one shape.
 
-    With a `mesh`, whose first axis is over devices, the frames of each batch are shared out and the
-    parameters replicated: plain `jit`, equal to one device to rounding. The batch must divide by the number
-    of devices.
+    With a `mesh` (by default `config.mesh()`), whose first axis is over devices, the frames of each batch are
+    shared out and the parameters replicated: plain `jit`, equal to one device to rounding. The batch must
+    divide by the number of devices.
     """
 
     def __init__(
         self, problem: Problem, config: TrainConfig, session: Session, mesh: jax.sharding.Mesh | None = None
     ):
-        self.problem, self.config, self.session, self.mesh = problem, config, session, mesh
+        self.problem, self.config, self.session = problem, config, session
+        self.mesh = config.mesh() if mesh is None else mesh
         if mesh is not None and config.batch % mesh.shape[mesh.axis_names[0]]:
             devices = mesh.shape[mesh.axis_names[0]]
             raise InputError(f"batch is {config.batch}: it must divide by the {devices} devices of the mesh")
@@ -66,7 +67,7 @@ class Engine:
         # Matrix products with a batch axis run at a fraction of the plain ones' speed on CPU, where one
         # restart fills the cores by itself: there they run in turn.
         self.in_turn = config.layout == "map" or (config.layout == "auto" and jax.default_backend() == "cpu")
-        devices = 1 if mesh is None else mesh.shape[mesh.axis_names[0]]
+        devices = 1 if self.mesh is None else self.mesh.shape[self.mesh.axis_names[0]]
         self.slices = config.slices(jax.default_backend(), devices)
         self._init = jax.jit(jax.vmap(problem.init))
         self._criteria = jax.jit(problem.criteria)
@@ -87,8 +88,8 @@ class Engine:
     def _gradient(self, params, data, frames, key, progress):
         """`((loss, aux), gradient)` of the mean over `frames`, a slice at a time.
 
-        Elementwise maps over all the activations of a large batch run at the speed of main memory: a gradient of
-        1024 frames at 512 atoms takes 1.6 times as long as eight of 128, whose activations stay in the cache.
+        Elementwise maps over all the activations of a large batch run at the speed of main memory: a gradient
+        of 1024 frames at 512 atoms takes 1.6 times as long as eight of 128, whose activations stay in the cache.
         """
         count = self.slices
         if self.mesh is not None:
