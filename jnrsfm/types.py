@@ -148,8 +148,8 @@ class Reconstruction(_Record):
     `valid3d (frame, point)`: where the 3D is known (references). `gauge` says how scale was fixed.
     `mirror` says how the depth mirror of each frame was resolved: `"none"` (each frame's z may be
     flipped), `"sequence"` (continuity in time), `"set"` (synchronised over the set), `"perspective"`
-    (the camera model leaves no mirror) or `"reference"`; `mirror_margin (frame,)` by how much: 0 is a
-    coin toss, 1 certain.
+    (the images themselves tell z from -z) or `"reference"`; `mirror_margin (frame,)` by how much: 0 is a
+    coin toss, 1 certain; under perspective, how firmly the shapes of other frames agree.
     """
 
     points3d: Array
