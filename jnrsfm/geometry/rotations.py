@@ -9,7 +9,7 @@ in what stays smooth, the polar factor, and is finite where the derivative of an
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry import _nearest_rotation as kernel
@@ -18,7 +18,7 @@ from jnrsfm.geometry import _nearest_rotation as kernel
 _AMBIGUOUS = 16
 
 
-def project_to_so3(m: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"]:
+def project_to_so3(m: Float[ArrayLike, "*batch 3 3"]) -> Float[Array, "*batch 3 3"]:
     r"""Nearest rotation: argmin_R ||R - M||_F over R^T R = I, det R = +1.
 
     Equal to U diag(1, 1, det(U V^T)) V^T of the SVD, in closed form. With signed singular values
@@ -39,7 +39,7 @@ def project_to_so3(m: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3 3"]:
     return _pack(_so3(_normalised_entries(m))).astype(dtype)
 
 
-def project_to_stiefel(m: Float[Array, "*batch 3 2"]) -> Float[Array, "*batch 3 2"]:
+def project_to_stiefel(m: Float[ArrayLike, "*batch 3 2"]) -> Float[Array, "*batch 3 2"]:
     r"""Nearest 3x2 matrix with orthonormal columns: argmin_Q ||Q - M||_F over Q^T Q = I.
 
     The polar factor M (M^T M)^{-1/2}. With m1, m2 the columns of M, n = m1 × m2 / |m1 × m2| and
@@ -58,25 +58,26 @@ def project_to_stiefel(m: Float[Array, "*batch 3 2"]) -> Float[Array, "*batch 3 
     return _pack(_stiefel(_normalised_entries(m))).astype(dtype)
 
 
-def complete_rotation(xy: Float[Array, "*batch 3 2"]) -> Float[Array, "*batch 3 3"]:
+def complete_rotation(xy: Float[ArrayLike, "*batch 3 2"]) -> Float[Array, "*batch 3 3"]:
     """The rotation [x, y, x × y] whose first two columns are `xy`, orthonormal. Proper by construction."""
     xy = jnp.asarray(xy)
     return jnp.concatenate([xy, jnp.cross(xy[..., 0], xy[..., 1])[..., None]], -1)
 
 
-def skew(v: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
+def skew(v: Float[ArrayLike, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
     """The matrix [v]_x with [v]_x @ u = v × u."""
+    v = jnp.asarray(v)
     x, y, z = v[..., 0], v[..., 1], v[..., 2]
     o = jnp.zeros_like(x)
     return _pack(((o, -z, y), (z, o, -x), (-y, x, o)))
 
 
-def vee(m: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
+def vee(m: Float[ArrayLike, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
     """Inverse of `skew`; of any other matrix, the vector of its antisymmetric part (M - M^T) / 2."""
-    return jnp.stack(kernel.axial(_unpack(m)), -1) / 2
+    return jnp.stack(kernel.axial(_unpack(jnp.asarray(m))), -1) / 2
 
 
-def axis_angle_to_matrix(v: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
+def axis_angle_to_matrix(v: Float[ArrayLike, "*batch 3"]) -> Float[Array, "*batch 3 3"]:
     """Rotation by the angle |v| (radians) about v: I + sin|v|/|v| [v]_x + (1 - cos|v|)/|v|^2 [v]_x^2.
 
     Smooth everywhere, at 0 too. Source: Rodrigues' formula.
@@ -98,7 +99,7 @@ def axis_angle_to_matrix(v: Float[Array, "*batch 3"]) -> Float[Array, "*batch 3 
     )
 
 
-def matrix_to_axis_angle(r: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
+def matrix_to_axis_angle(r: Float[ArrayLike, "*batch 3 3"]) -> Float[Array, "*batch 3"]:
     """Axis times angle (radians, in [0, pi]) of a rotation; inverse of `axis_angle_to_matrix`.
 
     By way of the unit quaternion with its largest component as pivot, so values and gradients are
@@ -130,14 +131,14 @@ def matrix_to_axis_angle(r: Float[Array, "*batch 3 3"]) -> Float[Array, "*batch 
 
 
 def geodesic_distance(
-    a: Float[Array, "*#batch 3 3"], b: Float[Array, "*#batch 3 3"]
+    a: Float[ArrayLike, "*#batch 3 3"], b: Float[ArrayLike, "*#batch 3 3"]
 ) -> Float[Array, "*#batch"]:
     """Angle in radians, in [0, pi], of the rotation between two rotations: atan2(|vee(Q)|, (tr Q - 1) / 2).
 
     Q = A^T B. Unlike an arc cosine it is accurate at both ends; its gradient there, where the distance
     has a kink, is 0 along vee(Q), never NaN.
     """
-    q = jnp.einsum("...ji,...jk->...ik", a, b, precision=lax.Precision.HIGHEST)
+    q = jnp.einsum("...ji,...jk->...ik", jnp.asarray(a), jnp.asarray(b), precision=lax.Precision.HIGHEST)
     s = vee(q)
     t = jnp.sum(s * s, -1)
     sine = jnp.where(t > 0, jnp.sqrt(jnp.where(t > 0, t, 1.0)), 0.0)
