@@ -14,7 +14,6 @@ choice among seeds are ours.
 
 import dataclasses
 import json
-import zipfile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -86,6 +85,8 @@ class Config(TrainConfig):
     roll: float = 180.0
     """Turn each training sample in the image plane by a random angle up to this (degrees). The camera's roll is
     free, exactly so; without it an upright camera lets the network take the turning of the object for deformation."""
+    rigid: float = 0.3
+    """Share of the search over which the shapes go from one rigid shape to free ones."""
     fill: bool = True
     """Give the encoder a linear prediction of the hidden points in place of zeros (up to 256 points)."""
     holdout: float = 0.1
@@ -100,6 +101,13 @@ class Config(TrainConfig):
         super().__post_init__()
         if not 0 <= self.holdout < 1:
             raise InputError(f"holdout is {self.holdout}: it must be at least 0 and below 1")
+        if self.bottleneck < 1:
+            raise InputError(f"bottleneck is {self.bottleneck}: it must be at least 1")
+        if self.sizes is not None and min(self.sizes, default=0) < 1:
+            raise InputError(f"sizes is {self.sizes}: give one or more numbers above 0")
+        for name in ("final", "scale_correction", "robust", "lasso", "bones", "roll", "mirror_weight"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
         if self.select == "heldout" and not self.holdout:
             raise InputError("select is 'heldout' but holdout is 0: nothing to select by")
 
@@ -144,13 +152,16 @@ class Network(NamedTuple):
         net = BlockSparseNetwork(self.config, rngs=nnx.Rngs(params=key))
         return nnx.to_pure_dict(nnx.state(net))
 
-    def apply(self, params, batch: Observations) -> _Terms:
-        """Forward pass; residual of the normalised equations over `batch.weights`."""
+    def apply(self, params, batch: Observations, free=1.0) -> _Terms:
+        """Forward pass; residual of the normalised equations over `batch.weights`. `free` in [0, 1] scales the
+        shapes' deviations from their mean over the batch: 0 is one rigid shape."""
         net = nnx.merge(self.graph, params)
         weights, trust, depth = batch.weights, batch.trust, batch.depth
         if self.config.columns == 3:
             inputs = measure_perspective(batch.inputs, trust, depth)
-            shape, rotation, first = net(adjoint_perspective(inputs, batch.inputs, trust))
+            rows = adjoint_perspective(inputs, batch.inputs, trust)
+            shape, rotation, first = net(rows)
+            shape = _loosened(shape, free)
             turned = jnp.einsum("bpj,bij->bpi", shape, rotation)
             target = measure_perspective(batch.points, weights, depth)
             residual = reproject_perspective(turned, batch.points, weights) - target
@@ -158,10 +169,17 @@ class Network(NamedTuple):
             # Where scale was corrected, a frame's measurements are divided by its `depth` (else 1).
             inputs = measure_weak(batch.inputs, trust) / depth[:, None, None]
             shape, rotation, first = net(adjoint_weak(inputs, trust))
+            shape = _loosened(shape, free)
             turned = jnp.einsum("bpj,bij->bpi", shape, rotation)
             target = measure_weak(batch.points, weights) / depth[:, None, None]
             residual = reproject_weak(turned[..., :2], weights) - target
         return _Terms(shape, rotation, turned, residual, first)
+
+
+def _loosened(shape, free):
+    """Shapes `(frame, point, 3)` drawn towards their mean: `mean + free (S - mean)`."""
+    mean = shape.mean(0, keepdims=True)
+    return mean + free * (shape - mean)
 
 
 def reprojection_loss(residual, weights, robust: float):
@@ -232,7 +250,10 @@ class _Trainer:
         if config.roll:
             points, inputs = rolled((batch.points, batch.inputs), key, config.roll)
             batch = batch._replace(points=points, inputs=inputs)
-        terms = self.network.apply(params, batch)
+        # Rigid first: the cameras must explain the views before the shapes may, or the network takes turning for
+        # deformation, a deep local minimum.
+        free = jnp.clip(progress / config.rigid, 0, 1) if config.rigid else 1.0
+        terms = self.network.apply(params, batch, jnp.maximum(free, batch.loose[:, None, None]))
         loss = reprojection_loss(terms.residual, batch.weights, config.robust).mean()
         aux = {"reprojection": loss}
         if config.lasso:
@@ -375,15 +396,14 @@ def load(path: Path) -> DeepNRSfM:
                 leaf.shape
             )
             params = jax.tree_util.tree_map_with_path(fill, like)
-            covariance = file.get("covariance")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            normalizer = Normalizer(**about["normalizer"], covariance=file.get("covariance"))
+            names = None if about["names"] is None else tuple(about["names"])
+            return DeepNRSfM(network, params, normalizer, names, about["mirror"])
+    except Exception as error:  # a damaged file raises of every kind: zip, zlib, JSON, NumPy's SystemError
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         raise InputError(
-            f"{path}: not a Deep NRSfM++ model ({error}): fit again, or name another run"
+            f"{path}: not a Deep NRSfM++ model ({reason}): fit again, or name another run"
         ) from error
-    names = None if about["names"] is None else tuple(about["names"])
-    return DeepNRSfM(
-        network, params, Normalizer(**about["normalizer"], covariance=covariance), names, about["mirror"]
-    )
 
 
 def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
@@ -401,7 +421,10 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         data = trainer.normalizer.filled(data, landmarks.defined)
 
     engine = trainer.engine(session)
-    result = engine.train(hidden, jax.random.fold_in(key, 0), phase="search")
+    # One rigid shape to begin with makes sense for one kind of object.
+    one_kind = landmarks.category is None or len(np.unique(np.asarray(landmarks.category))) == 1
+    first = hidden._replace(loose=jnp.zeros_like(hidden.loose)) if one_kind else hidden
+    result = engine.train(first, jax.random.fold_in(key, 0), phase="search")
     heldout = _heldout_item(result.criteria[0], hidden, config)
     facts: dict[str, Any] = {"search": list(result.criteria), "restarts_kept": list(result.restarts)}
     spread = _camera_shapes(trainer, result.all_params, data, frames) if len(result.restarts) > 1 else None

@@ -28,7 +28,7 @@ class Observations(NamedTuple):
     (frame, point)`: the same for the encoder, hidden points filled in where they can be (`inpainting`);
     `depth (frame,)`: t_z (perspective, else 1); `heldout (frame, point)`: weights of the observed points that
     training must not see; `z (frame, point)` and `z_weight (frame,)`: depths of the resolved hand to train on, and
-    how much to trust them.
+    how much to trust them; `loose (frame,)`: 0 where training begins with one rigid shape, 1 where shapes are free.
     """
 
     points: Any
@@ -39,6 +39,7 @@ class Observations(NamedTuple):
     heldout: Any
     z: Any
     z_weight: Any
+    loose: Any
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,17 +76,11 @@ class Normalizer:
             points, depth = (xy - middle[:, None]) / size[:, None, None], np.ones(len(xy))
         points = np.where(weights[..., None] > 0, points, 0.0)
         f32 = lambda a: jnp.asarray(np.asarray(a, np.float32))
-        nothing = f32(np.zeros(weights.shape))
+        nothing, frame = f32(np.zeros(weights.shape)), np.ones(len(xy))
         seen = Observations(
-            f32(points),
-            f32(weights),
-            f32(points),
-            f32(weights),
-            f32(depth),
-            nothing,
-            nothing,
-            f32(np.zeros(len(xy))),
-        )
+            points=f32(points), weights=f32(weights), inputs=f32(points), trust=f32(weights), depth=f32(depth),
+            heldout=nothing, z=nothing, z_weight=f32(0 * frame), loose=f32(frame),
+        )  # fmt: skip
         return self.filled(seen, landmarks.defined), Frames(
             np.asarray(xy, np.float32), size.astype(np.float32), turn
         )
