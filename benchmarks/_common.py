@@ -75,10 +75,56 @@ def write_json(path: str | os.PathLike, record: dict) -> None:
             beside.unlink()
 
 
+def figure(
+    value: float, unit: str, better: str, tolerance: float | None = None, target: float | None = None
+) -> dict:
+    """One number of a record. `better`: "higher" or "lower"; `tolerance`: by which factor it may fall behind the
+    committed baseline (None: for reading only); `target`: what the project asks of it."""
+    return {"value": float(value), "unit": unit, "better": better, "tolerance": tolerance, "target": target}
+
+
+def alternate(functions: dict[str, Callable], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds `(round,)` of each function, all of them once in every round after one to warm up.
+
+    What disturbs the machine for longer than a round then disturbs all of them alike, and leaves the ratios
+    within a round. A pause lets the threads of one library go to sleep before the next begins.
+    """
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for turn in range(rounds + 1):
+        for name, function in functions.items():
+            time.sleep(0.01)
+            start = time.perf_counter()
+            jax.block_until_ready(function())
+            if turn:
+                times[name].append(time.perf_counter() - start)
+    return {name: np.array(t) for name, t in times.items()}
+
+
+def compile_for(function: Callable, *args, **options) -> tuple[Callable, float]:
+    """A function without arguments that runs `function(*args)`, compiled, and the seconds of compilation."""
+    args = jax.device_put(args)
+    start = time.perf_counter()
+    compiled = jax.jit(function, **options).lower(*args).compile()
+    return lambda: compiled(*args), time.perf_counter() - start
+
+
+def summary(seconds: np.ndarray, count: int = 1) -> dict:
+    """Median and fastest of the rounds, for each of `count` repeats in one call."""
+    return {"median_s": float(np.median(seconds)) / count, "fastest_s": float(seconds.min()) / count}
+
+
+def matrix_product(size: int) -> tuple[Callable, float]:
+    """A square float32 product at JAX's default precision, and its floating-point operations."""
+    a = jax.random.normal(jax.random.key(0), (size, size))
+    run, _ = compile_for(lambda a: a @ a, a)
+    return run, 2.0 * size**3
+
+
 def parser(description: str) -> argparse.ArgumentParser:
     """Command line of a benchmark, with the option that all have: where to write the JSON."""
     p = argparse.ArgumentParser(description=description)
     p.add_argument("--json", metavar="FILE", help="also write the figures to this file")
+    p.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
     return p
 
 

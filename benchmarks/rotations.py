@@ -90,6 +90,8 @@ def main(argv: list[str] | None = None) -> dict:
     p.add_argument("--count", type=int, default=100_000, help="number of matrices")
     p.add_argument("--repeats", type=int, default=15, help="timed runs of each")
     args = p.parse_args(argv)
+    if args.quick:
+        args.repeats = min(args.repeats, 5)
     rng = np.random.default_rng(0)
     m, cotangent = rng.normal(size=(2, args.count, 3, 3)).astype(np.float32)
     record = {
@@ -100,6 +102,16 @@ def main(argv: list[str] | None = None) -> dict:
             project_to_stiefel, stiefel_by_svd, m[..., :2].copy(), cotangent[..., :2].copy(), args.repeats
         ),
     }
+    record["figures"] = {}
+    for name in ("so3", "stiefel"):
+        r = record[name]
+        record["figures"] |= {
+            f"{name}: SVD over ours, forward": figure(r["forward_ratio"], "x", "higher", 1.5),
+            f"{name}: SVD over ours, with backward": figure(
+                r["forward_backward_ratio"], "x", "higher", 1.5, 10
+            ),
+            f"{name}: worst error": figure(r["ours"]["worst_error"], "", "lower", 1.5, 1e-5),
+        }
     report(record, args.json)
     return record
 
