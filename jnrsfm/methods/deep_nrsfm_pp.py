@@ -387,7 +387,7 @@ class DeepNRSfM:
 def load(path: Path) -> DeepNRSfM:
     """Read what `DeepNRSfM.save` wrote. Raises InputError for a file that is not such a model."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             config = about["network"] | {"sizes": tuple(about["network"]["sizes"])}
             network = Network.of(BlockSparseConfig(**config))

@@ -83,7 +83,7 @@ class BlockSparseNetwork(nnx.Module):
         return x
 
     def _threshold(self, x, layer):
-        # Both are free in sign: a threshold below 0 lengthens its block, where a clipped one would never learn again.
+        # Both are free in sign: a threshold below 0 lengthens its block.
         t = self.thresholds[layer][...]
         if self.config.activation == "bst":
             return block_soft_threshold(x, t, axes=-2)

@@ -1,0 +1,304 @@
+"""Deep NRSfM++: the parts of its loss by hand, what must not leak, its files, and real trainings."""
+
+import json
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jnrsfm import datasets
+from jnrsfm.errors import InputError
+from jnrsfm.methods import METHODS, Model
+from jnrsfm.methods.deep_nrsfm_pp import (
+    Config,
+    DeepNRSfM,
+    _corrected,
+    _Trainer,
+    bone_asymmetry,
+    fit,
+    load,
+    reprojection_loss,
+    rolled,
+    twin_bones,
+)
+from jnrsfm.methods.observations import Normalizer, hold_out
+from jnrsfm.training import Session
+from jnrsfm.types import CAMERA_MODELS
+
+TINY = {"steps": 4, "chunk": 2, "batch": 8, "sizes": (16, 8, 4), "restarts": 2, "prune_at": ()}
+
+
+def few(camera="orthographic", frames=16, seed=2, **options):
+    return datasets.make("walker", frames=frames, clips=2, camera=camera, missing=0.25, seed=seed, **options)[
+        0
+    ]
+
+
+# ------------------------------------------------------------------------------------- parts by hand
+
+
+@pytest.mark.fast
+def test_the_loss_of_a_frame_by_hand():
+    residual = jnp.array([[[3.0, 4.0], [0.0, 1.0], [100.0, 100.0]], [[0.0, 0.0]] * 3])
+    weights = jnp.array([[1.0, 0.5, 0.0], [1.0, 1.0, 1.0]])
+    found = reprojection_loss(residual, weights, 0.0)
+    np.testing.assert_allclose(found, [np.sqrt((25 + 0.5) / 1.5), 0], atol=2e-6)
+    robust = reprojection_loss(residual, weights, 2.0)
+    by_hand = (2 * (np.sqrt(1 + 25 / 4) - 1) + 0.5 * 2 * (np.sqrt(1 + 1 / 4) - 1)) / 1.5
+    np.testing.assert_allclose(robust, [by_hand, 0], rtol=1e-5, atol=1e-6)
+    for delta in (0.0, 2.0):  # a perfect fit must not make the gradient NaN
+        grad = jax.grad(lambda r, d=delta: reprojection_loss(r, weights, d).sum())(residual)
+        assert np.isfinite(grad).all()
+
+
+@pytest.mark.fast
+def test_twin_bones_by_hand():
+    # 0 spine, 1-2 left arm, 3-4 right arm; the shoulders' bone and the spine's are their own images.
+    edges = np.array([[0, 1], [1, 2], [3, 0], [4, 3], [1, 3], [0, 5]])
+    symmetric = np.array([[1, 3], [2, 4]])
+    np.testing.assert_array_equal(twin_bones(edges, symmetric), [[0, 2], [1, 3]])
+    assert twin_bones(edges, None).shape == twin_bones(None, symmetric).shape == (0, 2)
+    assert twin_bones(edges[:2], symmetric).shape == (0, 2)
+
+
+@pytest.mark.fast
+def test_bone_asymmetry_by_hand():
+    shape = jnp.array([[[0.0, 0, 0], [2, 0, 0], [0, 0, 0], [0, 3, 0]]])
+    edges = np.array([[0, 1], [2, 3]])
+    found = bone_asymmetry(shape, edges, np.array([[0, 1]]))
+    assert float(found) == pytest.approx(1 / 2.5)
+    assert float(bone_asymmetry(shape * 7, edges, np.array([[0, 1]]))) == pytest.approx(1 / 2.5)
+
+
+@pytest.mark.fast
+def test_a_roll_turns_the_images_of_a_frame_together():
+    rng = np.random.default_rng(0)
+    a, b = (jnp.asarray(rng.normal(size=(300, 5, 2)), jnp.float32) for _ in range(2))
+    as_complex = lambda x: np.asarray(x)[..., 0] + 1j * np.asarray(x)[..., 1]
+    for most in (30.0, 180.0):
+        one, two = rolled((a, b), jax.random.key(0), most)
+        turn = as_complex(one) / as_complex(a)
+        np.testing.assert_allclose(np.abs(turn), 1, atol=1e-4)
+        np.testing.assert_allclose(turn, turn[:, :1] + 0 * turn, atol=1e-3)
+        np.testing.assert_allclose(as_complex(two) / as_complex(b), turn, atol=1e-3)
+        angle = np.degrees(np.angle(turn[:, 0]))
+        assert 0.9 * most < np.abs(angle).max() <= most + 1e-3
+        assert abs(angle.mean()) < 0.15 * most
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"holdout": 1.0}, "holdout"), ({"holdout": 0.0, "select": "heldout"}, "holdout is 0"),
+        ({"bottleneck": 0}, "bottleneck"), ({"bottleneck": -1}, "bottleneck"), ({"preset": "humans"}, "preset"),
+        ({"activation": "gelu"}, "activation"), ({"size": "median"}, "size"), ({"final": -0.5}, "final"),
+        ({"scale_correction": -1}, "scale_correction"), ({"robust": -1.0}, "robust"), ({"lasso": -1.0}, "lasso"),
+        ({"sizes": (8, 0)}, "sizes"), ({"sizes": ()}, "sizes"), ({"steps": 0}, "steps"),
+        ({"roll": -1.0}, "roll"),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_work_are_refused_by_name(settings, line):
+    with pytest.raises((InputError, TypeError), match=line) as caught:
+        Config(**settings)
+    assert isinstance(caught.value, InputError) or "jaxtyping" in type(caught.value).__module__
+
+
+@pytest.mark.fast
+def test_sizes_by_preset_and_by_rule():
+    assert Config(preset="cmu").dictionary_sizes(28) == (512, 256, 128, 64, 32, 16, 8)
+    assert Config(sizes=(5, 4)).dictionary_sizes(28) == (5, 4)
+    assert Config().dictionary_sizes(28) == (256, 128, 64, 32, 16, 8)
+    assert Config(bottleneck=10).dictionary_sizes(4) == (64, 32, 16, 10)
+    assert Config().dictionary_sizes(1000)[0] == 512
+
+
+# ------------------------------------------------------------------------------------ scale correction
+
+
+@pytest.mark.parametrize("by", ["norm", "bones"])
+@pytest.mark.parametrize("camera", ["weak-perspective", "perspective"])
+def test_scale_correction_undoes_a_wrong_size(camera, by):
+    """A frame whose measurements are too large by c gives a shape too large by c; once corrected, all have
+    one size."""
+    rng = np.random.default_rng(0)
+    wrong = np.exp(rng.uniform(-1, 1, 6)).astype(np.float32)
+    edges = np.array([[0, 1], [1, 2], [2, 3]])
+    right = rng.normal(size=(1, 5, 3)).astype(np.float32)
+    depth = np.full(6, 2.0, np.float32)
+    if camera == "perspective":  # w~ = (u - mean u) t_z: a depth too large by c
+        depth = depth * wrong
+    data = Normalizer(camera, "rms")(few(camera, 6))[0]
+
+    class Known(_Trainer):
+        def __init__(self):
+            self.config, self.edges, self.camera = Config(scale_by=by), edges, camera
+
+        def shapes(self, params, data):
+            return right * wrong[:, None, None], None
+
+    trainer = Known()
+    found = np.asarray(_corrected(trainer, None, data._replace(depth=jnp.asarray(depth))).depth)
+    mean = np.exp(np.log(wrong).mean())
+    expected = 2.0 * mean if camera == "perspective" else 2.0 * wrong / mean
+    np.testing.assert_allclose(found, np.full(6, 1.0) * expected, rtol=1e-5)
+    largest = wrong.argmax()  # a shape that comes out too large: nearer, or its measurements divided by more
+    assert (found[largest] < depth[largest]) == (camera == "perspective")
+
+
+def test_bones_need_what_they_are_measured_on():
+    bare = few("perspective", 6).replace(edges=None)
+    with pytest.raises(InputError, match="left-right bone pairs"):
+        _Trainer(bare, "perspective", Config(**TINY, bones=0.1))
+    trainer = _Trainer(bare, "perspective", Config(**TINY, scale_by="bones"))
+    data, _ = trainer.normalizer(bare)
+    params = trainer.network.init(jax.random.key(0))
+    with pytest.raises(InputError, match="no edges"):
+        _corrected(trainer, params, data)
+
+
+# -------------------------------------------------------------------------------------------- leaks
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("camera", ["orthographic", "perspective"])
+def test_the_search_cannot_see_held_out_points(camera):
+    """Move them: the loss, its gradient and the objective stay to the bit, and the held-out error moves."""
+    landmarks = few(camera)
+    trainer = _Trainer(landmarks, camera, Config(**TINY, lasso=0.1, robust=0.1))
+    data, _ = trainer.normalizer(landmarks)
+    seen, held = hold_out(np.asarray(data.weights), 0.3, 5, 0)
+    assert (held > 0).any(1).all()
+    params = trainer.network.init(jax.random.key(0))
+    grad = jax.jit(jax.value_and_grad(trainer.objective, has_aux=True))
+    criteria = jax.jit(trainer.criteria)
+    found = []
+    for shift in (0.0, 3.0):
+        points = np.asarray(data.points) + np.where(held[..., None] > 0, np.float32(shift), 0)
+        hidden = data._replace(
+            points=jnp.asarray(points), weights=jnp.asarray(seen), heldout=jnp.asarray(held)
+        )
+        hidden = trainer.normalizer.with_covariance(hidden).filled(hidden)
+        found.append((grad(params, hidden, jax.random.key(1), 0.5), criteria(params, hidden)))
+    for a, b in zip(jax.tree.leaves(found[0][0]), jax.tree.leaves(found[1][0]), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert float(found[0][1]["objective"]) == float(found[1][1]["objective"])
+    assert float(found[1][1]["heldout"]) > float(found[0][1]["heldout"]) + 0.5
+
+
+@pytest.mark.parametrize("camera", CAMERA_MODELS)
+def test_what_is_stored_for_hidden_points_changes_nothing(camera):
+    """A whole fit, and lifting by its model: the same to the bit for 0, NaN and 1e9 in the gaps."""
+    landmarks = few(camera)
+    results = []
+    for stored in (0.0, np.nan, 1e9) if camera == "orthographic" else (0.0, np.nan):
+        hidden = np.asarray(landmarks.visible)[..., None]
+        given = landmarks.replace(points2d=np.where(hidden, landmarks.points2d, np.float32(stored)))
+        found = fit(given, camera, Config(**TINY), 0, Session())
+        results.append((found.reconstruction, found.heldout["error"], found.model.lift(given)))
+    for other in results[1:]:
+        for a, b in zip(jax.tree.leaves(results[0]), jax.tree.leaves(other), strict=True):
+            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert all(np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(results[0]))
+
+
+# --------------------------------------------------------------------------------- the model on disk
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    landmarks = few(frames=16)
+    return landmarks, fit(landmarks, "orthographic", Config(**TINY), 0, Session())
+
+
+def test_a_fit_says_what_it_found(fitted):
+    _, found = fitted
+    assert found.restarts.shape == (2, 16, 19, 3)
+    assert found.heldout["count"] > 0
+    assert found.heldout["baseline"] > 0
+    assert set(found.facts) >= {"search", "final", "mirror", "restarts_kept"}
+    assert isinstance(found.model, Model)
+    assert METHODS["deep-nrsfm++"].load is load
+    r = np.asarray(found.reconstruction.rotations)
+    np.testing.assert_allclose(np.linalg.det(r), 1, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(found.reconstruction.points3d).mean(1), 0, atol=1e-4)
+
+
+def test_a_model_comes_back_from_disk_to_the_bit(fitted, tmp_path):
+    landmarks, found = fitted
+    found.model.save(tmp_path / "model.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
+    again = load(tmp_path / "model.npz")
+    assert isinstance(again, DeepNRSfM)
+    assert (again.camera, again.names, again.mirror) == ("orthographic", landmarks.names, found.model.mirror)
+    other = few(frames=5, seed=9)
+    a, b = found.model.lift(other), again.lift(other)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
+    assert a.mirror == b.mirror == found.model.mirror
+
+
+def test_lifting_refuses_other_points_and_takes_one_frame(fitted):
+    landmarks, found = fitted
+    fewer = landmarks.replace(points2d=landmarks.points2d[:, 1:], visible=landmarks.visible[:, 1:])
+    with pytest.raises(InputError, match=r"19 points.*18"):
+        found.model.lift(fewer)
+    one = found.model.lift(landmarks.select(slice(3, 4)))
+    whole = found.model.lift(landmarks)
+    np.testing.assert_allclose(one.camera_points, whole.camera_points[3:4], atol=1e-4)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "damage", ["text", "empty", "cut", "flipped", "npy", "keys", "about", "sizes", "normalizer", "shape"]
+)
+def test_a_file_that_is_no_model_is_one_line(fitted, tmp_path, damage):
+    path = tmp_path / "model.npz"
+    fitted[1].model.save(path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays["about"]))
+    whole = path.read_bytes()
+    if damage == "text":
+        path.write_text("hello")
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "cut":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif damage == "flipped":
+        with zipfile.ZipFile(path) as z:
+            at = z.getinfo("params['first'].npy").header_offset + 200
+        path.write_bytes(whole[:at] + bytes(255 - b for b in whole[at : at + 64]) + whole[at + 64 :])
+    elif damage == "npy":
+        with path.open("wb") as stream:
+            np.save(stream, np.zeros(3))
+    else:
+        if damage == "keys":
+            del arrays["params['first']"]
+        elif damage == "about":
+            about = ["deep-nrsfm++"]
+        elif damage == "sizes":
+            about["network"]["sizes"] = [16, "x"]
+        elif damage == "normalizer":
+            about["normalizer"]["measur"] = about["normalizer"].pop("measure")
+        elif damage == "shape":
+            arrays["params['first']"] = np.zeros((3, 3))
+        np.savez(path, **(arrays | {"about": np.array(json.dumps(about))}))
+    with pytest.raises(InputError) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: not a Deep NRSfM++ model")
+
+
+def test_pickles_are_not_opened(fitted, tmp_path):
+    path = tmp_path / "model.npz"
+
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("unpickled",))
+
+    np.savez(path, about=np.array([Bomb()], object))
+    with pytest.raises(InputError):
+        load(path)
