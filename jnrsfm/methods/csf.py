@@ -1,0 +1,164 @@
+r"""Column space fitting: K shape bases whose weights move smoothly in time, `C = Omega X`.
+
+`W_f = R_f sum_k C_fk S_k`, where each column of `C (frame, basis)` lies in the first `cosines` columns of the DCT:
+smooth shape weights instead of smooth point trajectories, so that K bases suffice for motion of many
+frequencies. The shapes are eliminated (variable projection): what is minimised over X alone is the part of W
+outside the column space of `M = blockdiag(R_f) (Omega X kron I_3)`, by Levenberg-Marquardt whose normal matrix is
+assembled from the Kronecker structure, O((cosines basis)^2 (frame + point basis)) each step, never the Jacobian.
+The frequencies are let in coarse to fine from the trajectory-space solution (X = first K cosines), as in the paper.
+
+Frames in time order, one clip. Gaps are left out of the sums; cameras come from completed images.
+Source: Gotardo and Martinez, Computing smooth time-trajectories for camera and deformable shape in structure from
+motion with occlusion, TPAMI 33(10), 2011. Where we depart from it: the cameras are those of the metric upgrade
+at free scale and not refined; the complementary rank-3 extension (CVPR 2011) is not here.
+"""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from jnrsfm.errors import InputError
+from jnrsfm.geometry.trajectory import dct_basis
+from jnrsfm.methods.base import Fitted, MethodInfo
+from jnrsfm.methods.factorization import (
+    CAMERAS,
+    Measurements,
+    check_config_rank,
+    recover_cameras,
+    solve_points,
+    solve_with_rank,
+)
+from jnrsfm.methods.trajectory import check_order
+from jnrsfm.training import Session
+from jnrsfm.types import Landmarks
+
+_MOST_UNKNOWNS = 480  # cosines x basis by default: the normal matrix is dense
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of column space fitting."""
+
+    rank: int | None = None
+    """Number of shape bases K; none: the one that predicts held-out points best."""
+    cosines: int | None = None
+    """Frequencies of the shape weights; none: a third of the frames, at most 480 / K."""
+    steps: int = 40
+    """Most Levenberg-Marquardt steps for each of the two stages, coarse and fine."""
+
+    def __post_init__(self):
+        """Refuse what cannot work."""
+        check_config_rank(self.rank)
+        if self.cosines is not None and self.rank is not None and self.cosines < self.rank:
+            raise InputError(f"cosines is {self.cosines} and rank {self.rank}: give at least as many cosines")
+        if self.steps < 1:
+            raise InputError(f"steps is {self.steps}: it must be at least 1")
+
+    def count(self, n_frames: int, rank: int) -> int:
+        """Number of cosines for a number of frames."""
+        wanted = min(n_frames // 3, _MOST_UNKNOWNS // rank) if self.cosines is None else self.cosines
+        return min(max(rank, wanted), n_frames)
+
+
+def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+    """Cameras, then weights and shapes. Raises InputError: too few points or frames for the rank, several clips."""
+    check_order(landmarks, "csf")
+
+    def solve(data: Measurements, rank: int):
+        rotations, _, margin = recover_cameras(data, 3 * rank, "free")
+        fine = config.count(data.n_frames, rank)
+        with jax.enable_x64(True):
+            r, w, seen = jnp.asarray(rotations[:, :2]), jnp.asarray(data.points), jnp.asarray(data.seen)
+            x = jnp.eye(rank, dtype=jnp.float64)
+            for cosines in (max(rank, (rank + fine) // 3), fine):
+                omega = dct_basis(data.n_frames, cosines, jnp.float64)
+                x = jnp.pad(x, ((0, cosines - x.shape[0]), (0, 0)))
+                x = fit_columns(x, omega, r, w, seen, config.steps)
+            weights = omega @ x
+            motion = jnp.einsum("fk,fai->faki", weights, r).reshape(data.n_frames, 2, -1)
+            bases = np.asarray(solve_points(motion, w, seen)).reshape(data.n_points, rank, 3)
+            shapes = np.einsum("fk,pki->fpi", np.asarray(weights), bases)
+        return shapes, rotations, margin
+
+    found, heldout, facts = solve_with_rank(landmarks, camera, config.rank, seed, session, "csf", solve)
+    return Fitted(found, heldout=heldout, facts=facts)
+
+
+@partial(jax.jit, static_argnames=("steps",))
+def fit_columns(
+    x: Float[Array, "cosine basis"],
+    omega: Float[Array, "frame cosine"],
+    cameras: Float[Array, "frame 2 3"],
+    points: Float[Array, "frame 2 point"],
+    seen: Bool[Array, "frame point"],
+    steps: int,
+) -> Float[Array, "cosine basis"]:
+    r"""X that minimises $\sum_p \min_s |V_p (W_p - M(X) s)|^2$, `M = blockdiag(R_f) (Omega X kron I_3)`.
+
+    Kaufman's Gauss-Newton matrix of the projected residual: with $J_p$ the derivative of $M s_p$ at the best $s_p$,
+    $\sum_p J_p^T (I - M N_p^{-1} M^T) J_p$ over the frames that saw p. X is made orthonormal after each step, which
+    changes nothing but the basis of the shapes.
+    """
+    v = seen.astype(points.dtype)
+    plane = jnp.einsum("fai,faj->fij", cameras, cameras)
+    back = jnp.einsum("fai,fap,fp->fpi", cameras, points, v)
+    energy = jnp.sum(v[:, None] * points**2)
+    n_cosines, rank = x.shape
+    eye3 = 1e-10 * jnp.eye(3 * rank, dtype=x.dtype)
+
+    def shapes(x):
+        c = omega @ x
+        n = jnp.einsum("fk,fl,fp,fij->pkilj", c, c, v, plane, optimize="optimal")
+        n = n.reshape(v.shape[1], 3 * rank, 3 * rank)
+        n = n + jnp.trace(n, axis1=1, axis2=2)[:, None, None] * eye3
+        b = jnp.einsum("fk,fpi->pki", c, back).reshape(v.shape[1], 3 * rank)
+        s = jnp.linalg.solve(n, b[..., None])[..., 0]
+        return c, n, s, energy - jnp.sum(b * s)
+
+    def step(state):
+        x, damping, cost, count, _ = state
+        c, n, s, _ = shapes(x)
+        s3 = s.reshape(-1, rank, 3)
+        seen_shape = jnp.einsum("fij,pkj,fp->fpki", plane, s3, v)  # P_f s_pk where seen
+        residual = back - jnp.einsum("fk,fpki->fpi", c, seen_shape)
+        gradient = jnp.einsum("fj,fpi,pki->jk", omega, residual, s3, optimize="optimal").reshape(-1)
+        t = jnp.einsum("fpki,pli->fkl", seen_shape, s3)
+        h = jnp.einsum("fj,fm,fkl->jkml", omega, omega, t, optimize="optimal")
+        h = h.reshape(n_cosines * rank, -1)
+        products = (c[:, :, None] * omega[:, None]).reshape(len(c), -1)
+        g = (products.T @ seen_shape.reshape(len(c), -1)).reshape(rank, n_cosines, -1, rank, 3)
+        g = g.transpose(2, 0, 4, 1, 3).reshape(-1, 3 * rank, n_cosines * rank)
+        root = jnp.linalg.cholesky(n)
+        g = jax.scipy.linalg.solve_triangular(root, g, lower=True).reshape(-1, n_cosines * rank)
+        h = h - g.T @ g
+        diagonal = jnp.diag(h) + 1e-9 * jnp.trace(h) / len(h)
+        change = jax.scipy.linalg.solve(h + damping * jnp.diag(diagonal), gradient, assume_a="pos")
+        new, _ = jnp.linalg.qr(x + change.reshape(x.shape))
+        new_cost = shapes(new)[3]
+        better = new_cost < cost
+        done = jnp.where(better, cost - new_cost < 1e-5 * jnp.abs(cost) + 1e-14 * energy, damping > 1e6)
+        damping = jnp.where(better, jnp.maximum(damping / 4, 1e-9), damping * 5)
+        return jnp.where(better, new, x), damping, jnp.where(better, new_cost, cost), count + 1, done
+
+    x, _ = jnp.linalg.qr(x)
+    state = (x, jnp.asarray(1e-3, x.dtype), shapes(x)[3], 0, False)
+    return lax.while_loop(lambda s: (s[3] < steps) & ~s[4], step, state)[0]
+
+
+INFO = MethodInfo(
+    name="csf",
+    kind="solver",
+    summary="column space fitting: shape bases with weights that are smooth in time",
+    cameras=CAMERAS,
+    missing=True,
+    needs_order=True,
+    unseen=False,
+    source="Gotardo, Martinez: Smooth time-trajectories, TPAMI 2011",
+    config=Config,
+    fit=fit,
+)

@@ -1,0 +1,81 @@
+r"""Trajectory space: every point moves along K cosines of the DCT, `X = (Theta kron I_3) A`.
+
+The images are `W = blockdiag(R_f) (Theta kron I_3) A`, of rank 3K, and the columns of the motion factor that belong to
+the constant cosine are the cameras themselves: so the metric upgrade has a constant scale. Then the coefficients of
+each point by least squares over the frames that saw it. Linear once the cameras are known.
+
+Frames must be in time order and of one clip. Gaps: images completed at rank 3K for the cameras, coefficients
+from what was seen.
+Source: Akhter, Sheikh, Khan, Kanade: Nonrigid structure from motion in trajectory space, NIPS 2008.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jnrsfm.errors import InputError
+from jnrsfm.geometry.trajectory import dct_basis
+from jnrsfm.methods.base import Fitted, MethodInfo
+from jnrsfm.methods.factorization import (
+    CAMERAS,
+    Measurements,
+    check_config_rank,
+    recover_cameras,
+    solve_points,
+    solve_with_rank,
+)
+from jnrsfm.training import Session
+from jnrsfm.types import Landmarks
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of trajectory space."""
+
+    rank: int | None = None
+    """Number of cosines K; none: the one that predicts held-out points best."""
+
+    def __post_init__(self):
+        """Refuse what cannot work."""
+        check_config_rank(self.rank)
+
+
+def check_order(landmarks: Landmarks, method: str) -> None:
+    """Raise InputError where the frames are of several clips: a cosine over a cut means nothing."""
+    if landmarks.sequence is not None and len(np.unique(np.asarray(landmarks.sequence))) > 1:
+        raise InputError(f"{method}: the frames are of several clips: fit one clip at a time, or use bmm")
+
+
+def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+    """Cameras, then coefficients. Raises InputError: too few points or frames for the rank, several clips."""
+    check_order(landmarks, "trajectory")
+
+    def solve(data: Measurements, rank: int):
+        rotations, _, margin = recover_cameras(data, 3 * rank, "constant")
+        with jax.enable_x64(True):
+            theta = np.asarray(dct_basis(data.n_frames, rank, jnp.float64))
+            motion = np.einsum("fk,fai->faki", theta, rotations[:, :2]).reshape(data.n_frames, 2, -1)
+            a = solve_points(jnp.asarray(motion), jnp.asarray(data.points), jnp.asarray(data.seen))
+            shapes = np.einsum("fk,pki->fpi", theta, np.asarray(a).reshape(data.n_points, rank, 3))
+        return shapes, rotations, margin
+
+    found, heldout, facts = solve_with_rank(
+        landmarks, camera, config.rank, seed, session, "trajectory", solve
+    )
+    return Fitted(found, heldout=heldout, facts=facts)
+
+
+INFO = MethodInfo(
+    name="trajectory",
+    kind="solver",
+    summary="trajectory space: each point along a few cosines in time",
+    cameras=CAMERAS,
+    missing=True,
+    needs_order=True,
+    unseen=False,
+    source="Akhter, Sheikh, Khan, Kanade: Trajectory space, NIPS 2008",
+    config=Config,
+    fit=fit,
+)
