@@ -152,7 +152,7 @@ def demo(out: str | Path = "demo", *, seed: int = 0, progress: bool = True) -> F
 
 
 # Small enough for four minutes on two cores, long enough to be a pleasure to look at.
-DEMO: dict[str, Any] = {"steps": 8000, "restarts": 4, "sizes": (128, 64, 32, 16, 8)}
+DEMO: dict[str, Any] = {"steps": 12_000}
 
 
 def _method(name: str) -> MethodInfo:

@@ -127,7 +127,7 @@ class Fit(Reader):
 
 @dataclasses.dataclass(frozen=True)
 class Demo(Verb):
-    """Train on the embedded example (a walker seen through a moving camera, limbs hidden at times)."""
+    """Train on the embedded example (a dog-like animal seen by a moving camera, limbs hidden at times)."""
 
     out: Annotated[Path, arg(metavar="RUN")] = Path("demo")
     """Run folder: new or empty."""

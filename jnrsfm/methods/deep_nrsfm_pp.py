@@ -5,8 +5,8 @@ worse are dropped on the way and the best is chosen without labels; the two last
 *scale* (perspective and weak perspective): the size of each frame is corrected by its reconstructed shape, and
 training goes on (the paper's scale correction). *final*: all observed points; the depth mirror of each frame,
 resolved by continuity in time or over the set, is trained on, so that the network itself keeps one hand. (Under
-perspective the images have the last word: the hand is that of most frames, and the resolved depths only lead the
-others out of a local minimum.)
+perspective the images have the last word: both hands are trained on for a while, and the one that reprojects better
+is kept.)
 
 Source: Wang, Lin, Lucey, Deep NRSfM++, 2020; the author's thesis, ch. 3. The mirror, the held-out points and the
 choice among seeds are ours.
@@ -443,6 +443,17 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     if config.mirror == "auto":
         found, data = _with_hand(trainer, result.params, data)
         facts["mirror_before"] = found.summary()
+        if camera == "perspective" and found.method != "none" and config.final > 0:
+            # Perspective images tell the hand of the whole, though a network may settle in the other: try both.
+            hands = {}
+            for name, sign in (("as found", 1.0), ("mirrored", -1.0)):
+                hands[name] = engine.train(
+                    data._replace(z=sign * data.z), jax.random.fold_in(key, 20),
+                    phase=f"hand, {name}", steps=max(1, final_steps // 4), start=_alone(result.params),
+                )  # fmt: skip
+            name, result = min(hands.items(), key=lambda item: item[1].criteria[0]["objective"])
+            facts["hands"] = {name: hand.criteria[0]["objective"] for name, hand in hands.items()}
+            data = data._replace(z=(1.0 if name == "as found" else -1.0) * data.z)
     if config.final > 0:
         result = engine.train(
             data, jax.random.fold_in(key, 1), phase="final", steps=final_steps, start=_alone(result.params)

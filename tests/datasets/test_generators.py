@@ -300,11 +300,10 @@ def test_demo_is_hard_enough_and_solvable():
     assert landmarks.visible.sum(1).min() >= 6
     depth = np.asarray(truth.camera_points)[..., 2].mean(1) / object_size(truth.points3d)
     assert 2.5 < depth.mean() < 3.5
-    # The camera goes round in every clip: its azimuth and elevation cover wide ranges.
-    for clip in range(8):
-        inside = landmarks.sequence == clip
-        around = np.degrees(np.unwrap(np.radians(azimuths(truth)[inside])))
-        assert np.ptp(around) > 120
+    # The camera goes round in every clip, all the way round in some, and up and down.
+    turned = [np.ptp(np.unwrap(np.radians(azimuths(truth)[landmarks.sequence == c]))) for c in range(8)]
+    assert np.degrees(min(turned)) > 50
+    assert np.degrees(max(turned)) > 300
     assert np.ptp(elevations(truth)) > 45
     # All of it is in the image.
     assert truth.points2d.min() > 0
