@@ -1,0 +1,238 @@
+"""`fit`, `load`, `lift`, `write_run_report`, `demo`: the run folder, resuming, and what is refused."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jnrsfm import api, datasets, io, settings
+from jnrsfm.errors import InputError
+from jnrsfm.methods import METHODS, MethodInfo
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = {
+    "steps": 6,
+    "chunk": 2,
+    "batch": 8,
+    "sizes": (16, 8, 4),
+    "restarts": 2,
+    "prune_at": (),
+    "progress": False,
+}
+FILES = {
+    "config.yaml", "metrics.jsonl", "checkpoints", "landmarks.npz", "model.npz", "reconstruction.npz", "card.json",
+    "report.html", "report.png",
+}  # fmt: skip
+
+
+def walk(**options):
+    return datasets.make(
+        "walker", **({"frames": 16, "clips": 2, "camera": "orthographic", "seed": 1} | options)
+    )
+
+
+def arrays_of(path):
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def equal_files(a, b):
+    a, b = arrays_of(a), arrays_of(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run with a reference."""
+    out = tmp_path_factory.mktemp("api") / "run"
+    landmarks, truth = walk(missing=0.2)
+    return out, landmarks, truth, api.fit(landmarks, out=out, reference=truth, **TINY)
+
+
+def test_a_fit_in_a_folder_leaves_a_run_that_reads_back(run):
+    out, landmarks, _, found = run
+    assert {p.name for p in out.iterdir()} == FILES
+    record = settings.read_yaml(out / "config.yaml")
+    assert (record["method"], record["camera"], record["seed"]) == ("deep-nrsfm++", "orthographic", 0)
+    assert settings.from_plain(record["config"], type(found.config)(), "test") == found.config
+    back = io.read_reconstruction(out / "reconstruction.npz")
+    for name in ("points3d", "rotations", "scale", "translations", "score"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(found.reconstruction, name))
+    assert back.score.shape == (16, 19)
+    assert [json.loads(x) for x in (out / "metrics.jsonl").read_text().splitlines()] == found.history
+    assert json.loads((out / "card.json").read_text())["card"] == json.loads(json.dumps(found.card))
+    again = io.read_landmarks(out / "landmarks.npz")
+    np.testing.assert_array_equal(again.visible, landmarks.visible)
+
+
+def test_the_model_of_a_run_lifts(run):
+    out, landmarks, _, found = run
+    model = api.load(out)
+    a, b = api.lift(model, landmarks), api.lift(found.model, landmarks)
+    np.testing.assert_array_equal(a.points3d, b.points3d)
+    with pytest.raises(InputError, match="all points are missing"):
+        api.lift(model, landmarks.replace(visible=np.zeros((16, 19), bool)), "new.npz")
+
+
+def test_a_fit_in_memory_writes_nothing_and_is_the_same(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = api.fit(run[1], **TINY)
+    assert list(tmp_path.iterdir()) == []
+    assert found.out is None
+    np.testing.assert_array_equal(found.reconstruction.points3d, run[3].reconstruction.points3d)
+
+
+def test_the_report_comes_again_with_another_reference(run):
+    out, _, truth, _ = run
+    (out / "report.html").unlink()
+    assert api.write_run_report(out) == out / "report.html"
+    before = (out / "report.html").read_bytes()
+    assert api.write_run_report(out, truth.flip(np.ones(16, bool))).read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "holds another run"),
+        ({"resume": True, "seed": 1}, "another seed"),
+        ({"resume": True, "steps": 8}, "another steps"),
+        ({"resume": True, "camera": "weak-perspective"}, "another camera"),
+    ],
+)  # fmt: skip
+def test_a_folder_of_another_run_is_left_alone(run, options, line):
+    out, landmarks, _, _ = run
+    before = {p: p.read_bytes() for p in out.iterdir() if p.is_file()}
+    with pytest.raises(InputError, match=line) as caught:
+        api.fit(landmarks, out=out, **(TINY | options))
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(str(out))
+    assert {p: p.read_bytes() for p in out.iterdir() if p.is_file()} == before
+
+
+def test_other_landmarks_do_not_go_on_from_a_checkpoint(run):
+    out, landmarks, _, _ = run
+    seen = np.asarray(landmarks.visible)[..., None]
+    same = landmarks.replace(points2d=np.where(seen, landmarks.points2d, np.nan).astype(np.float32))
+    moved = landmarks.replace(points2d=np.asarray(landmarks.points2d) + np.float32(0.1))
+    fewer = landmarks.select(slice(0, 12))
+    for other in (moved, fewer):
+        with pytest.raises(InputError, match=r"another .*points2d"):
+            api.fit(other, out=out, resume=True, **TINY)
+    found = api.fit(same, out=out, resume=True, **TINY)  # what is stored for a hidden point is nothing
+    np.testing.assert_array_equal(found.reconstruction.points3d, run[3].reconstruction.points3d)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"stepz": 3}, "did you mean 'steps'"),
+        ({"steps": "many"}, "'steps' is 'many'"),
+        ({"method": "deep-nrsfm"}, "unknown method 'deep-nrsfm'"),
+        ({"camera": "fisheye"}, "no fisheye camera"),
+        ({"config": {"steps": 3}}, "config is a dict"),
+        ({"seed": -1}, "seed is -1"),
+        ({"camera": "perspective"}, "intrinsics"),
+        ({"batch": 0}, "batch is 0"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_leaves_no_folder(tmp_path, options, line):
+    with pytest.raises(InputError, match=line) as caught:
+        api.fit(walk()[0].replace(intrinsics=None), out=tmp_path / "run", progress=False, **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.fast
+def test_a_reference_of_other_frames_and_a_folder_that_is_no_run(tmp_path):
+    landmarks, truth = walk()
+    with pytest.raises(InputError, match="the reference has"):
+        api.fit(landmarks, reference=truth.select(slice(0, 5)), **TINY)
+    for call in (api.load, api.write_run_report):
+        with pytest.raises(InputError, match="no run folder"):
+            call(tmp_path)
+    with pytest.raises(InputError, match="no run folder"):
+        api.fit(landmarks, out=tmp_path / "run", resume=True, **TINY)
+    (tmp_path / "config.yaml").write_text("method: deep-nrsfm++\n")
+    with pytest.raises(InputError, match="has not finished"):
+        api.load(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        api.fit(landmarks, out=tmp_path / "file" / "run", **TINY)
+
+
+@pytest.mark.fast
+def test_the_camera_is_the_file_s_own_where_none_is_asked_for():
+    info = METHODS["deep-nrsfm++"]
+    landmarks = walk(camera="perspective")[0]
+    assert api._camera(landmarks, None, info) == "perspective"
+    assert api._camera(landmarks, "orthographic", info) == "orthographic"
+    assert api._camera(landmarks.replace(camera=None), None, info) == "orthographic"
+    with pytest.warns(UserWarning, match="without intrinsics: using the weak-perspective"):
+        assert api._camera(landmarks.replace(intrinsics=None), None, info) == "weak-perspective"
+    with warnings.catch_warnings(), pytest.raises(InputError, match="no perspective camera"):
+        api._camera(landmarks, None, dataclasses.replace(info, cameras=("orthographic",)))
+
+
+@pytest.mark.slow
+def test_the_demo_s_settings_are_settings(tmp_path, monkeypatch):
+    info: MethodInfo = METHODS["deep-nrsfm++"]
+    config = settings.from_plain(api.DEMO, info.config(), "demo")
+    assert config.steps >= 1000
+    few = {"steps": 2, "chunk": 1, "sizes": (16, 8, 4), "restarts": 1}
+    monkeypatch.setattr(api, "DEMO", api.DEMO | few)
+    made = datasets.make
+    monkeypatch.setattr(datasets, "make", lambda name, **o: made(name, frames=32, clips=2, **o))
+    found = api.demo(tmp_path / "demo", progress=False)
+    assert {p.name for p in (tmp_path / "demo").iterdir()} == FILES
+    assert found.reconstruction.cameras.model == "perspective"
+    assert found.reconstruction.n_frames == 32
+
+
+@pytest.mark.slow
+def test_killed_in_mid_training_and_resumed_is_the_whole_run_to_the_bit(tmp_path):
+    """SIGKILL to a process of its own, from the command line; the rest of the run in this one."""
+    landmarks, truth = walk(frames=48)
+    io.write_landmarks(tmp_path / "walk.npz", landmarks, truth)
+    options = {"steps": 400, "chunk": 5, "batch": 16, "sizes": (16, 8, 4), "restarts": 2, "prune_at": (0.5,)}
+    options |= {"checkpoint_seconds": 0.0, "progress": False, "seed": 3}
+    command = [
+        sys.executable, "-m", "jnrsfm", "fit", str(tmp_path / "walk.npz"), "--out", str(tmp_path / "cut"),
+        "--steps", "400", "--chunk", "5", "--batch", "16", "--sizes", "16", "8", "4", "--restarts", "2",
+        "--prune-at", "0.5", "--checkpoint-seconds", "0", "--seed", "3",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    stored = tmp_path / "cut" / "checkpoints" / "search"
+    until = time.monotonic() + 180
+    steps = []
+    while process.poll() is None and time.monotonic() < until and max(steps, default=0) < 20:
+        steps = [int(p.name) for p in stored.iterdir() if p.name.isdigit()] if stored.is_dir() else []
+        time.sleep(0.005)
+    assert process.poll() is None, process.communicate()[1]
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "cut" / "reconstruction.npz").exists()
+    recorded = (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()
+    assert len(recorded) < 160
+
+    landmarks = io.read_landmarks(tmp_path / "walk.npz")
+    resumed = api.fit(landmarks, camera="orthographic", out=tmp_path / "cut", resume=True, **options)
+    whole = api.fit(landmarks, camera="orthographic", out=tmp_path / "whole", **options)
+    equal_files(tmp_path / "cut" / "reconstruction.npz", tmp_path / "whole" / "reconstruction.npz")
+    equal_files(tmp_path / "cut" / "model.npz", tmp_path / "whole" / "model.npz")
+    timeless = lambda rows: [
+        {k: v for k, v in r.items() if k not in ("elapsed", "steps_per_s")} for r in rows
+    ]
+    assert timeless(resumed.history) == timeless(whole.history)
+    assert jax.tree.structure(resumed.reconstruction) == jax.tree.structure(whole.reconstruction)
