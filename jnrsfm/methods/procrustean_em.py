@@ -1,0 +1,206 @@
+r"""Expectation maximisation for a normal distribution of aligned shapes that are seen through unknown cameras.
+
+A frame shows $W_f = c_f R_f X_f + t_f 1^T$ with $X_f \sim N(\bar X, \Sigma)$ in $R^{3P}$,
+$\Sigma = U \Lambda U^T + \tau I$. The third coordinate of every point, and all of a hidden one, are latent. With
+$A_f$ the rows of $c_f R_f U \Lambda^{1/2}$ that were observed, everything comes from matrices of size r x r:
+
+    S_f = (I + A_f^T A_f / tau)^{-1},  z_f = S_f A_f^T e_f / tau,  u_f = V_f^{-1} e_f = (e_f - A_f z_f) / tau
+
+* E step: the posterior mean of the shape is $\bar X + U \Lambda^{1/2} z_f + \tau c_f R_f^T u_f$.
+* M step: mean and covariance of the posterior, the covariance kept to rank r plus a multiple of the identity by one
+  step of subspace iteration, $Y = \Sigma_{new} U$ and the Nyström approximation $Y (U^T Y)^{-1} Y^T$. No matrix of
+  size 3P x 3P is formed: O(F (P r + r^3)) a step.
+* Poses: one damped scoring step of each frame on its marginal likelihood (not on the expected complete one, which
+  stalls as tau goes to 0): gradient by Fisher's identity, curvature $J^T V_f^{-1} J$ at the posterior mean.
+* $\tau$ falls at most by a constant factor a step, and not below what the data leave unexplained: a continuation
+  from a wide, nearly isotropic distribution (where EM moves fast) to a narrow one.
+
+Source: Lee, Cho, Choi, Oh: Procrustean normal distribution for non-rigid structure from motion, CVPR 2013 and TPAMI
+39(7), 2017 (the model, EM over depths); Tipping and Bishop, JRSS B 61(3), 1999 (low rank plus noise). The subspace
+step, the scoring of the marginal likelihood and the continuation are ours.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
+
+from jnrsfm.geometry.rotations import axis_angle_to_matrix
+
+_GENERATORS = np.zeros((3, 3, 3))
+for _k, (_i, _j) in enumerate(((1, 2), (2, 0), (0, 1))):
+    _GENERATORS[_k, _i, _j], _GENERATORS[_k, _j, _i] = -1.0, 1.0
+_LARGEST_TURN = 0.2  # radians a step
+_LEAST = 1e-3  # of tau: no direction of the subspace dies out, so that it can come back as tau falls
+
+
+class State(NamedTuple):
+    """Where EM stands: `rows (frame, 2, 3)` scaled camera rows c R; `shift (frame, 2)`; `mean (3, point)`; `basis (3
+    point, r)` orthonormal U, axis-major; `variances (r,)` Lambda; `noise` tau; `damping (frame,)` of the poses;
+    `likelihood (frame,)` marginal log likelihood but for a constant; `shapes (frame, 3, point)` posterior means;
+    `tail` the variance left outside the subspace in each direction."""
+
+    rows: Float[Array, "frame 2 3"]
+    shift: Float[Array, "frame 2"]
+    mean: Float[Array, "3 point"]
+    basis: Float[Array, "coordinate r"]
+    variances: Float[Array, " r"]
+    noise: Float[Array, ""]
+    damping: Float[Array, " frame"]
+    likelihood: Float[Array, " frame"]
+    shapes: Float[Array, "frame 3 point"]
+    tail: Float[Array, ""]
+
+
+def start(
+    points: Float[Array, "frame 2 point"], rows: Float[Array, "frame 2 3"], modes: int, heat: float
+) -> State:
+    """The rigid shape under the cameras, and its back-projected residuals as the first covariance.
+
+    `modes` is the r of the module docstring; tau starts at `heat` times the mean squared residual.
+    """
+    points, rows = np.asarray(points), np.asarray(rows)
+    n, _, p = points.shape
+    mean = np.linalg.lstsq(rows.reshape(2 * n, 3), points.reshape(2 * n, p), rcond=None)[0]
+    mean -= mean.mean(1, keepdims=True)
+    residual = points - rows @ mean
+    noise = max(float((residual**2).mean()), 1e-12)
+    back = np.einsum("fai,fap->fip", rows, residual).reshape(n, 3 * p)
+    _, s, vt = np.linalg.svd(back, full_matrices=False)
+    f = lambda a: jnp.asarray(np.array(a, np.float64))
+    return State(
+        f(rows), f(np.zeros((n, 2))), f(mean), f(vt[:modes].T), f(np.maximum(s[:modes] ** 2 / n, 0.1 * noise)),
+        f(heat * noise), f(np.full(n, 0.3)), f(np.full(n, -np.inf)), f(np.zeros((n, 3, p))), f(noise),
+    )  # fmt: skip
+
+
+@partial(jax.jit, static_argnames=("steps", "gaps", "free_scale", "tangent"))
+def iterate(
+    state: State,
+    points: Float[Array, "frame 2 point"],
+    weights: Float[Array, "frame point"],
+    *,
+    cooling: float,
+    floor: float,
+    steps: int,
+    gaps: bool,
+    free_scale: bool,
+    tangent: bool,
+) -> State:
+    """`steps` EM steps. `weights` are 1 where a point was observed, else 0; `gaps` says whether there are any (then
+    translations are estimated too), `free_scale` whether each frame has a scale. With `tangent` the covariance is
+    kept to the tangent space of the Procrustes-aligned shapes at the mean, without it only translation is removed.
+    """
+    return lax.fori_loop(
+        0, steps, lambda _, s: _step(s, points, weights, cooling, floor, gaps, free_scale, tangent), state
+    )
+
+
+def _step(s, points, weights, cooling, floor, gaps, free_scale, tangent):
+    n, _, p = points.shape
+    r = s.basis.shape[1]
+    eye = jnp.eye(r, dtype=points.dtype)
+    seen = weights[:, None]
+    d = jnp.sqrt(s.variances)
+    scale = d[:, None] * d
+    u3 = s.basis.reshape(3, p, r)
+    tau = s.noise
+    gram = jnp.einsum("fai,faj->fij", s.rows, s.rows).reshape(n, 9)
+    if gaps:
+        seen_basis = jnp.einsum("fai,ipk->fapk", s.rows, u3) * seen[..., None]
+        flat = seen_basis.reshape(n, 2 * p, r)
+        overlap = jnp.swapaxes(flat, 1, 2) @ flat
+    else:
+        products = jnp.einsum("ipk,jpl->ijkl", u3, u3).reshape(9, r * r)
+        overlap = (gram @ products).reshape(n, r, r)
+
+    # E step
+    chol = jnp.linalg.cholesky(overlap * (scale / tau) + eye)
+    half = lax.linalg.triangular_solve(chol, jnp.broadcast_to(eye, chol.shape), left_side=True, lower=True)
+    cov = jnp.swapaxes(half, 1, 2) @ half
+    e = seen * (points - s.rows @ s.mean - s.shift[..., None])
+    pull = lambda v: jnp.einsum("fai,f...ap->f...ip", s.rows, v).reshape(*v.shape[:-2], 3 * p)
+    z = jnp.einsum("fkl,fl->fk", cov, pull(e) @ s.basis * d / tau)
+    moved = ((z * d) @ s.basis.T).reshape(n, 3, p)
+    u = (e - seen * (s.rows @ moved)) / tau
+    logdet = jnp.log(jnp.diagonal(chol, axis1=1, axis2=2)).sum(1) + weights.sum(1) * jnp.log(tau)
+    likelihood = -0.5 * (e * u).sum((1, 2)) - logdet
+    deviation = moved.reshape(n, 3 * p) + tau * pull(u)
+    shapes = s.mean + deviation.reshape(n, 3, p)
+
+    # Poses: turn (3), then scale, then shift (2)
+    turns = jnp.einsum("fai,kij->fkaj", s.rows, _GENERATORS)
+    motions = jnp.concatenate([turns, s.rows[:, None]], 1) if free_scale else turns
+    jac = jnp.einsum("fkai,fip->fkap", motions, shapes) * seen[:, None]
+    if gaps:
+        spread = flat @ (cov * scale)
+        cross = jnp.einsum("fapk,ipk->fai", spread.reshape(n, 2, p, r), u3)
+        noise_part = jnp.einsum("fkai,fai->fk", motions, cross) / tau
+        shift = jnp.broadcast_to(jnp.eye(2, dtype=points.dtype)[..., None], (n, 2, 2, p)) * seen[:, None]
+        jac = jnp.concatenate([jac, shift], 1)
+        noise_part = jnp.concatenate([noise_part, jnp.zeros((n, 2), points.dtype)], 1)
+    else:
+        cross = ((cov * scale).reshape(n, r * r) @ products.T).reshape(n, 3, 3)
+        noise_part = jnp.einsum("fkai,fij,faj->fk", motions, cross, s.rows) / tau
+    score = jnp.einsum("fkap,fap->fk", jac, u) - noise_part
+    inner = jnp.einsum("fkl,fjl->fjk", half, pull(jac) @ s.basis * d)
+    curvature = jnp.einsum("fkap,flap->fkl", jac, jac) - jnp.einsum("fkm,flm->fkl", inner, inner) / tau
+    damping = jnp.clip(jnp.where(likelihood > s.likelihood, s.damping * 0.5, s.damping * 3), 1e-3, 1e3)
+    diagonal = jnp.diagonal(curvature, axis1=1, axis2=2)
+    least = 1e-9 * jnp.einsum("fkap->fk", jac**2)
+    ridge = damping[:, None] * jnp.mean(diagonal[:, :3], 1, keepdims=True) * jnp.ones_like(diagonal)
+    if free_scale or gaps:  # their own units
+        ridge = ridge.at[:, 3:].set(damping[:, None] * diagonal[:, 3:])
+    system = curvature + jnp.eye(diagonal.shape[1]) * (ridge + least)[:, None]
+    step = jnp.linalg.solve(system, tau * score[..., None])[..., 0]
+    size = jnp.linalg.norm(step[:, :3], axis=1, keepdims=True)
+    step = step * jnp.minimum(1.0, _LARGEST_TURN / jnp.maximum(size, 1e-12))
+    rows = s.rows @ axis_angle_to_matrix(step[:, :3])
+    if free_scale:
+        grow = jnp.clip(step[:, 3], -_LARGEST_TURN, _LARGEST_TURN)
+        rows = rows * jnp.exp(grow - grow.mean())[:, None, None]  # the mean scale is a gauge
+    new_shift = s.shift + step[:, -2:] if gaps else s.shift
+
+    # M step
+    middle = deviation.mean(0)
+    centred = deviation - middle
+    if gaps:
+        filtered = (flat @ (cov * (d[:, None] / d))).reshape(n, 2, p, r)
+        hidden = jnp.einsum("fai,fapk->ipk", s.rows, filtered).reshape(3 * p, r) / n
+    else:
+        mixed = (gram.T @ cov.reshape(n, r * r)).reshape(3, 3, r, r) / n * (d[:, None] / d)
+        hidden = jnp.einsum("jpk,ijkl->ipl", u3, mixed).reshape(3 * p, r)
+    hidden = hidden * ((s.variances + tau) / tau)
+    lost = s.basis @ (s.variances[:, None] * (s.basis.T @ hidden)) + tau * hidden
+    y = s.basis * (s.variances + tau) - lost + centred.T @ (centred @ s.basis) / n
+    kept = jnp.diagonal(cov, axis1=1, axis2=2).mean(0)
+    total = s.variances.sum() + 3 * p * tau - ((1 - kept) * (s.variances + 2 * tau)).sum()
+    total = total - tau * (2 * weights.sum(1).mean() - r + kept.sum()) + (centred**2).sum() / n
+    mean = s.mean + middle.reshape(3, p)
+    normal = _normal_space(mean, tangent)
+    core = s.basis.T @ y
+    y = y - normal @ (normal.T @ y)
+    core = (core + core.T) / 2
+    root = jnp.linalg.cholesky(core + 1e-12 * jnp.trace(core) / r * eye)
+    factor = lax.linalg.triangular_solve(root, y, left_side=False, lower=True, transpose_a=True)
+    values, vectors = jnp.linalg.eigh(factor.T @ factor)
+    basis = jnp.linalg.qr(factor @ vectors / jnp.sqrt(jnp.maximum(values, 1e-30)))[0]
+    tail = (total - values.sum()) / max(3 * p - 6 - r, 1)
+    noise = jnp.maximum(jnp.maximum(tau * cooling, floor), jnp.minimum(tail, tau))
+    variances = jnp.maximum(values - noise, _LEAST * noise)
+    return State(rows, new_shift, mean, basis, variances, noise, damping, likelihood, shapes, tail)
+
+
+def _normal_space(mean, tangent):
+    """Orthonormal directions of R^{3P} that no aligned shape may leave the mean in: translations, and with
+    `tangent` infinitesimal rotations of the mean."""
+    p = mean.shape[1]
+    moves = jnp.kron(jnp.eye(3, dtype=mean.dtype), jnp.ones((p, 1), mean.dtype))
+    if tangent:
+        turns = jnp.stack([(g @ mean).reshape(-1) for g in jnp.asarray(_GENERATORS, mean.dtype)], 1)
+        moves = jnp.concatenate([moves, turns], 1)
+    return jnp.linalg.qr(moves)[0]
