@@ -127,7 +127,9 @@ def write_run_report(run: str | Path, reference: Reconstruction | None = None) -
     if reference is None:
         reference = io.read_reference(run / LANDMARKS_FILE)
     facts = io.read_json(run / CARD_FILE)
-    scores = None if reference is None else metrics.evaluate(reconstruction, reference)
+    # A perspective reconstruction has a unit of its own: only protocols that fit the scale say something.
+    scale_free = ["deep-nrsfm++", "kong"] if reconstruction.cameras.model == "perspective" else None
+    scores = None if reference is None else metrics.evaluate(reconstruction, reference, scale_free)
     parts: dict[str, Any] = {
         "landmarks": landmarks,
         "reconstruction": reconstruction,

@@ -184,7 +184,12 @@ def _card(axes, card: Mapping | None, scores: Mapping | None) -> None:
         y -= gap
     if scores:
         y -= 0.02
-        told = [(name, *next(iter(row.items()))) for name, row in scores.items() if row][:4]
+        first = {
+            name: "normalized_error" if "normalized_error" in row else next(iter(row))
+            for name, row in scores.items()
+            if row
+        }
+        told = [(name, metric, scores[name][metric]) for name, metric in first.items()][:4]
         text = "; ".join(f"{name}: {metric.replace('_', ' ')} {score(metric, v)}" for name, metric, v in told)
         words = textwrap.fill(f"Against the ground truth: {text}", 80)
         _say(axes, 0.0, y, words, fontsize=8.5, color=TRUTH)
