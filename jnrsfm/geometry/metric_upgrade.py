@@ -85,7 +85,6 @@ def orthonormality(
     return jnp.stack([xx - yy, 2 * xy]) / total
 
 
-@partial(jax.jit, static_argnames=("scale", "steps"))
 def relaxed_corrective(
     motion: Float[Array, "frame 2 basis"], scale: Scale = "constant", steps: int = _ADMM_STEPS
 ) -> Float[Array, "basis 3"]:
@@ -94,6 +93,12 @@ def relaxed_corrective(
     "constant": b = (1, 1, 0) for each frame. "free": b = 0 with the mean squared row norm fixed to 1, since Q
     = 0 would do else. Returns the best factor of rank 3 of Q.
     """
+    return _relaxed(motion, scale == "free", steps)
+
+
+@partial(jax.jit, static_argnames=("steps",))
+def _relaxed(motion, free, steps):
+    """Both relaxations in one program: compiling is most of the time of a short sequence."""
     n = motion.shape[-1]
     upper = np.triu_indices(n)
     weight = np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))  # vec keeps the inner product
@@ -109,12 +114,8 @@ def relaxed_corrective(
 
     xx, yy, xy = rows(x, x), rows(y, y), np.sqrt(2.0) * rows(x, y)
     energy = (xx + yy).mean(0) / 2
-    if scale == "constant":
-        a = jnp.concatenate([xx, yy, xy])
-        g = (xx + yy).sum(0)
-    else:
-        a = jnp.concatenate([(xx - yy) / np.sqrt(2.0), xy])
-        g = jnp.zeros_like(energy)
+    a = jnp.concatenate([jnp.where(free, (xx - yy) / np.sqrt(2.0), xx), jnp.where(free, 0.0, yy), xy])
+    g = jnp.where(free, 0.0, (xx + yy).sum(0))
     values, vectors = jnp.linalg.eigh(a.T @ a)
     top = values[-1]
     rho = 1e-3 * top
@@ -125,8 +126,7 @@ def relaxed_corrective(
     def body(_, state):
         z, u = state
         q = inverse @ (g + rho * (z - u)[upper] * weight)
-        if scale == "free":
-            q = q + along * (1 - energy @ q) / (energy @ along)
+        q = q + jnp.where(free, (1 - energy @ q) / (energy @ along), 0.0) * along
         q = matrix(q)
         s, v = jnp.linalg.eigh(q + u)
         z = (v * jnp.maximum(s - shrink, 0)) @ v.T

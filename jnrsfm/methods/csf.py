@@ -74,11 +74,11 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         fine = config.count(data.n_frames, rank)
         with jax.enable_x64(True):
             r, w, seen = jnp.asarray(rotations[:, :2]), jnp.asarray(data.points), jnp.asarray(data.seen)
-            x = jnp.eye(rank, dtype=jnp.float64)
+            omega = dct_basis(data.n_frames, fine, jnp.float64)
+            x = jnp.eye(fine, rank, dtype=jnp.float64)
             for cosines in (max(rank, (rank + fine) // 3), fine):
-                omega = dct_basis(data.n_frames, cosines, jnp.float64)
-                x = jnp.pad(x, ((0, cosines - x.shape[0]), (0, 0)))
-                x = fit_columns(x, omega, r, w, seen, config.steps)
+                # what is not let in yet is a zero column: its weights stay 0, and one program serves both stages
+                x = fit_columns(x, omega * (jnp.arange(fine) < cosines), r, w, seen, config.steps)
             weights = omega @ x
             motion = jnp.einsum("fk,fai->faki", weights, r).reshape(data.n_frames, 2, -1)
             bases = np.asarray(solve_points(motion, w, seen)).reshape(data.n_points, rank, 3)
