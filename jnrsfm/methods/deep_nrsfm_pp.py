@@ -52,8 +52,9 @@ _FRAMES = 4096  # at a time, outside training: bounds memory whatever the set
 class Config(TrainConfig):
     """Settings of Deep NRSfM++."""
 
-    steps: int = 30_000
-    """Optimiser steps of the search phase; the other phases take shares of it."""
+    steps: int | None = None  # type: ignore[assignment]
+    """Optimiser steps of the search phase, of which the other phases take shares; unset: 25 for each frame, between
+    30,000 and 60,000."""
     restarts: int = 4
     """Seeds trained at once."""
     prune_at: tuple[float, ...] = (0.1,)
@@ -110,6 +111,10 @@ class Config(TrainConfig):
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
         if self.select == "heldout" and not self.holdout:
             raise InputError("select is 'heldout' but holdout is 0: nothing to select by")
+
+    def search_steps(self, n_frames: int) -> int:
+        """Steps of the search for a number of frames: `steps`, or the rule."""
+        return self.steps if self.steps is not None else int(np.clip(25 * n_frames, 30_000, 60_000))
 
     def dictionary_sizes(self, n_points: int) -> tuple[int, ...]:
         """Sizes of the dictionaries for a number of points."""
@@ -424,11 +429,12 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     # One rigid shape to begin with makes sense for one kind of object.
     one_kind = landmarks.category is None or len(np.unique(np.asarray(landmarks.category))) == 1
     first = hidden._replace(loose=jnp.zeros_like(hidden.loose)) if one_kind else hidden
-    result = engine.train(first, jax.random.fold_in(key, 0), phase="search")
+    steps = config.search_steps(landmarks.n_frames)
+    result = engine.train(first, jax.random.fold_in(key, 0), phase="search", steps=steps)
     heldout = _heldout_item(result.criteria[0], hidden, config)
     facts: dict[str, Any] = {"search": list(result.criteria), "restarts_kept": list(result.restarts)}
     spread = _camera_shapes(trainer, result.all_params, data, frames) if len(result.restarts) > 1 else None
-    final_steps = max(1, round(config.final * config.steps))
+    final_steps = max(1, round(config.final * steps))
 
     if camera != "orthographic":
         for turn in range(config.scale_correction):

@@ -54,8 +54,9 @@ class TrainConfig:
                 known = ", ".join(map(repr, typing.get_args(hint)))
                 raise InputError(f"{name} is {getattr(self, name)!r}: choose from {known}")
         for name in ("steps", "batch", "restarts", "chunk"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:  # a method may leave the steps to a rule of its own
+                raise InputError(f"{name} is {value}: it must be at least 1")
         if self.devices < 0:
             raise InputError(f"devices is {self.devices}: a number of devices, or 0 for all accelerators")
         if self.microbatch < 0:
