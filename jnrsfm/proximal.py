@@ -246,3 +246,23 @@ def _polar_support_jvp(primals, tangents):
     skew = _divide(fi + fj, (f * s)[..., :, None] + (f * s)[..., None, :], 0.0)
     outside = _divide(f, f * s, 0.0)
     return _compose(u, f, vt), _spectral_tangent(u, vt, jnp.zeros_like(skew), skew, outside, dm)
+
+
+def log_determinant(
+    m: Float[ArrayLike, "*batch row col"], epsilon: Float[ArrayLike, "*#batch"]
+) -> Float[Array, "*batch"]:
+    r"""$\tfrac12\log\det(I + M^\top M / \epsilon^2) = \tfrac12\sum_i\log(1 + \sigma_i^2/\epsilon^2)$, a surrogate of rank.
+
+    `epsilon` > 0, one for each matrix or one for all, in the units of M: singular values far below it cost nothing,
+    and those far above cost little more when they grow, where the nuclear norm shrinks all alike. By Cholesky
+    factorisation of the smaller Gram matrix: smooth, with every derivative finite and right at equal and at zero
+    singular values, and many times cheaper than an SVD. In float32 `epsilon` must not be below 1e-3 of the
+    largest singular value.
+    Reference: Fazel, Hindi & Boyd, ACC 2003.
+    """
+    m = jnp.asarray(m)
+    m = m / jnp.asarray(epsilon, m.dtype)[..., None, None]
+    m = m if m.shape[-2] <= m.shape[-1] else m.mT
+    gram = jnp.matmul(m, m.mT, precision=HIGHEST)
+    factor = jnp.linalg.cholesky(gram + jnp.eye(m.shape[-2], dtype=m.dtype))
+    return jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), -1)

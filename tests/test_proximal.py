@@ -14,6 +14,7 @@ from jnrsfm.proximal import (
     block_ista_step,
     block_soft_threshold,
     block_sparse_objective,
+    log_determinant,
     nuclear_norm,
     singular_value_threshold,
     soft_threshold,
@@ -224,3 +225,25 @@ def test_ista_descends_to_the_minimum(rng):
 def test_objective_gradient_is_finite_at_zero_code(rng):
     d, x = jnp.asarray(rng.normal(size=(4, 3, 3))), jnp.asarray(rng.normal(size=(4, 2)))
     assert np.isfinite(jax.grad(block_sparse_objective)(jnp.zeros((3, 3, 2)), x, d, 0.1)).all()
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (8, 5), (2, 4, 4)])
+def test_log_determinant_is_that_of_the_singular_values(shape, rng):
+    with jax.enable_x64(True):
+        m, epsilon = jnp.asarray(rng.normal(size=shape)), 0.3
+        s = np.linalg.svd(m, compute_uv=False)
+        expected = 0.5 * np.log1p((s / epsilon) ** 2).sum(-1)
+        np.testing.assert_allclose(log_determinant(m, epsilon), expected, rtol=1e-12)
+        per_matrix = jnp.full(shape[:-2], epsilon)
+        np.testing.assert_allclose(log_determinant(m, per_matrix), expected, rtol=1e-12)
+        check_grads(jax.jit(log_determinant), (m, epsilon), order=2, modes=("rev",))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("m", [np.zeros((3, 4)), np.eye(3), np.ones((4, 3)), np.diag([2.0, 2.0, 0.0])])
+def test_log_determinant_is_smooth_at_equal_and_zero_singular_values(m):
+    with jax.enable_x64(True):
+        m, epsilon = jnp.asarray(m), 0.1
+        u, s, vt = np.linalg.svd(m, full_matrices=False)
+        expected = (u * (s / (s**2 + epsilon**2))) @ vt
+        np.testing.assert_allclose(jax.grad(log_determinant)(m, epsilon), expected, atol=1e-10)

@@ -7,8 +7,8 @@ $$\min_{R_1 \ldots R_F \in SO(3)} \sum_f w_f \|Y_f - M\|_F^2, \qquad M = \tfrac{
 At a minimum every frame obeys $\sum_p y_{fp} \times s_p = 0$ with $S = \sum_f w_f Y_f$. With $dR_f = [q_f]_\times R_f$
 its differential is the system of the supplement (eq. 12-13), which reads, with $P_f = Y_f^\top S$,
 
-$$D_f q_f = \textstyle\sum_p (y_{fp} \times ds_p + dx'_{fp} \times s_p), \quad D_f = \operatorname{tr}(P_f) I - P_f, \quad
-dS = \sum_f w_f (q_f \times Y_f + dX'_f), \quad dX'_f = dX_f R_f^\top .$$
+$$D_f q_f = \textstyle\sum_p (y_{fp} \times ds_p + dx'_{fp} \times s_p), \quad D_f = \operatorname{tr}(P_f) I - P_f,
+\quad dS = \sum_f w_f (q_f \times Y_f + dX'_f), \quad dX'_f = dX_f R_f^\top .$$
 
 The frames meet in $dS$ only, so the $q_f$ are eliminated (3 x 3 each) and a system in the 3P numbers of $dS$ is
 left: $K = I - \sum_f w_f A_f D_f^{+} A_f^\top$ with $A_f q = q \times Y_f$, symmetric, with eigenvalues in [0, 1]
@@ -49,7 +49,8 @@ def align(
 
     Method: of a few frames as reference the best, then every frame to the mean in turn; the cost never rises. It
     stops when no shape moved by more than `tolerance` of its norm (default: 16 roundings, 2e-6 in float32 and 4e-15
-    in float64) or after `max_iterations`; `stationarity` says how well it has converged. The minimum is a local one where the shapes differ greatly.
+    in float64) or after `max_iterations`; `stationarity` says how well it has converged. The minimum is a local
+    one where the shapes differ greatly.
 
     Derivative (`custom_vjp`): implicit, O(frame * point) in time and memory, itself differentiable. It is right at
     a converged strict minimum. Where the rotation of a frame is not determined (a collinear shape, a mirrored one
@@ -147,7 +148,8 @@ def _align_fwd(max_iterations, tolerance, shapes, weights):
 
 def _align_bwd(max_iterations, tolerance, residuals, cotangents):
     """Adjoint of the module docstring's system: with `b_f` the pull of the cotangents on `q_f`, `u = D^+ b` and
-    `K lambda = sum_f A_f u_f`, the pull on `dX'_f` is `G_f + w_f lambda + S x z_f`, `z_f = u_f + w_f D_f^+ A_f^T lambda`.
+    `K lambda = sum_f A_f u_f`, the pull on `dX'_f` is `G_f + w_f lambda + S x z_f` with
+    `z_f = u_f + w_f D_f^+ A_f^T lambda`.
     """
     aligned, r, weights = residuals
     g, g_rotations = cotangents

@@ -1,0 +1,1 @@
+"""Procrustean regression networks: sequences seen by a smoothly turning camera."""
