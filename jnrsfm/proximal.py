@@ -251,7 +251,7 @@ def _polar_support_jvp(primals, tangents):
 def log_determinant(
     m: Float[ArrayLike, "*batch row col"], epsilon: Float[ArrayLike, "*#batch"]
 ) -> Float[Array, "*batch"]:
-    r"""$\tfrac12\log\det(I + M^\top M / \epsilon^2) = \tfrac12\sum_i\log(1 + \sigma_i^2/\epsilon^2)$, a surrogate of rank.
+    r"""$\tfrac12\log\det(I + M^\top M/\epsilon^2) = \tfrac12\sum_i\log(1 + \sigma_i^2/\epsilon^2)$, for the rank.
 
     `epsilon` > 0, one for each matrix or one for all, in the units of M: singular values far below it cost nothing,
     and those far above cost little more when they grow, where the nuclear norm shrinks all alike. By Cholesky
