@@ -23,7 +23,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.rotations import project_to_so3, skew, vee
@@ -34,8 +34,8 @@ _AMBIGUOUS = 64.0  # in units of rounding: below it an eigenvalue of D is taken 
 
 
 def align(
-    shapes: Float[Array, "*batch frame point 3"],
-    weights: Float[Array, "*batch frame"] | None = None,
+    shapes: Float[ArrayLike, "..."],
+    weights: Float[ArrayLike, "*batch frame"] | None = None,
     *,
     max_iterations: int = 100,
     tolerance: float | None = None,
@@ -76,7 +76,7 @@ def align(
 
 
 def stationarity(
-    aligned: Float[Array, "*batch frame point 3"], weights: Float[Array, "*batch frame"] | None = None
+    aligned: Float[ArrayLike, "*batch frame point 3"], weights: Float[ArrayLike, "*batch frame"] | None = None
 ) -> Float[Array, "*batch"]:
     r"""How far from a minimum: the largest $\|\sum_p y_{fp} \times m_p\| / (\|Y_f\| \|M\|)$ over the frames, with M the
     mean of the aligned shapes; in radians to first order, 0 when converged (of zero shapes too)."""
