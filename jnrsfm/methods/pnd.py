@@ -5,16 +5,17 @@ Cameras start from a metric upgrade at low rank from many starts; the distributi
 what the data leave unexplained (`procrustean_em`). No rank is given: the covariance is full up to `modes` directions,
 and its entropy is what keeps it small. Gaps and scales of the frames are part of the model.
 
-The alignment is by maximum likelihood: of all rotations that show the same image, those under which the shapes are
-most concentrated. `tangent=True` keeps the covariance to the tangent space of the Procrustes-aligned shapes instead, as
-published; where a large part swings (the tail of the shark sequence) that is worse, since a deformation that is
-linear in the object's own frame is not in the Procrustes frame.
+Two alignments are tried, and the one of higher marginal likelihood is kept. "tangent", as published: the covariance
+lies in the tangent space of the Procrustes-aligned shapes. "likelihood": of all rotations that show the same image,
+those under which the shapes are most concentrated. The second is better where a large part swings (the tail of the
+shark sequence): a deformation that is linear in the object's own frame is not in the Procrustes frame.
 
 Source: Lee, Cho, Choi, Oh: Procrustean normal distribution for non-rigid structure from motion, CVPR 2013; TPAMI
 39(7), 2017.
 """
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,10 +26,11 @@ from jnrsfm.geometry.metric_upgrade import resolve_camera_signs
 from jnrsfm.methods import procrustean_em as em
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.methods.camera_search import search_cameras
-from jnrsfm.methods.factorization import CAMERAS, measure, reconstruction
+from jnrsfm.methods.factorization import CAMERAS, Measurements, measure, reconstruction
 from jnrsfm.training import Session
 from jnrsfm.types import Landmarks
 
+_ALIGNMENTS = {"best": ("likelihood", "tangent"), "tangent": ("tangent",), "likelihood": ("likelihood",)}
 _CHUNK = 20
 _LEAST_FRAMES = 6
 _LEAST_POINTS = 5
@@ -43,7 +45,7 @@ class Config:
     """Directions in which the covariance is free; no rank to be tuned, but a bound on the work."""
     steps: int = 300
     """Most EM steps."""
-    cooling: float = 0.95
+    cooling: float = 0.93
     """Factor by which the noise variance falls at most in a step; nearer 1 is slower and more careful."""
     floor: float = 1e-4
     """Least standard deviation of the noise, in units of the object's image size."""
@@ -51,14 +53,16 @@ class Config:
     """Number of shape bases in the metric upgrade that cameras start from."""
     starts: int = 16
     """Starts of the metric upgrade."""
-    tangent: bool = False
-    """Keep the covariance to the tangent space of the Procrustes-aligned shapes."""
+    alignment: Literal["best", "tangent", "likelihood"] = "best"
+    """How shapes are aligned (module docstring); "best" tries both."""
 
     def __post_init__(self):
         """Refuse what cannot work."""
         for name in ("modes", "steps", "camera_rank", "starts"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give at least 1")
+        if self.alignment not in _ALIGNMENTS:
+            raise InputError(f"alignment is {self.alignment!r}: choose from {', '.join(_ALIGNMENTS)}")
         if not 0 < self.cooling < 1:
             raise InputError(f"cooling is {self.cooling}: give a factor between 0 and 1")
         if not 0 < self.floor < 1:
@@ -78,28 +82,21 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         )
     data = measure(landmarks, camera, max(1, min(config.camera_rank, (landmarks.n_points - 1) // 3)))
     rows, cost = search_cameras(data.points, config.camera_rank, config.starts, seed)
-    modes = max(1, min(config.modes, 3 * data.n_points - 7, data.n_frames - 1))
     with jax.enable_x64(True):
-        points, weights = jnp.asarray(data.points), jnp.asarray(data.seen, jnp.float64)
-        state = em.start(points, jnp.asarray(rows), modes, 1.0)
-        done = 0
-        while done < config.steps:
-            before = float(state.noise)
-            state = em.iterate(
-                state, points, weights,
-                cooling=config.cooling, floor=config.floor**2, steps=_CHUNK, gaps=not data.seen.all(),
-                free_scale=camera == "weak-perspective", tangent=config.tangent,
-            )  # fmt: skip
-            done += _CHUNK
-            noise, likelihood = float(state.noise), float(state.likelihood.mean())
-            if not np.isfinite(likelihood) or not np.isfinite(noise):
-                raise InputError(
-                    "pnd: the likelihood is not finite: look for frames whose points do not belong together"
-                )
-            session.say(f"pnd: step {done}: noise {noise**0.5:.5f}, log likelihood {likelihood:.3f}")
-            if noise > _STILL * before or noise <= config.floor**2:
-                break
+        ends = {a: _solve(data, rows, camera, config, a, session) for a in _ALIGNMENTS[config.alignment]}
+        likelihoods = {
+            a: float(state.likelihood.mean())
+            for a, (state, _) in ends.items()
+            if np.isfinite(state.likelihood).all() and np.isfinite(state.shapes).all()
+        }
+        if not likelihoods:
+            raise InputError(
+                "pnd: the likelihood is not finite: look for frames whose points do not belong together"
+            )
+        alignment = max(likelihoods, key=likelihoods.__getitem__)
+        state, done = ends[alignment]
         scaled, shift, shapes = (np.asarray(a) for a in (state.rows, state.shift, state.shapes))
+        noise = float(state.noise)
         free = int((np.asarray(state.variances) > noise).sum())
     scale = np.linalg.norm(scaled, axis=(1, 2)) / np.sqrt(2.0)
     rows = scaled / scale[:, None, None]
@@ -108,10 +105,31 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     found = dataclasses.replace(data, size=data.size * scale, centre=data.centre + data.size[:, None] * shift)
     record = reconstruction(landmarks, camera, found, shapes.transpose(0, 2, 1), rotations, margin)
     facts = {
-        "steps": done, "noise": noise**0.5, "log_likelihood": likelihood, "modes_above_noise": free,
-        "camera_start_residual": cost,
+        "alignment": alignment, "log_likelihood": {a: round(v, 4) for a, v in likelihoods.items()}, "steps": done,
+        "noise": noise**0.5, "modes_above_noise": free, "camera_start_residual": cost,
     }  # fmt: skip
     return Fitted(record, facts=facts)
+
+
+def _solve(data: Measurements, rows, camera: str, config: Config, alignment: str, session: Session):
+    """The end of EM under an alignment, and the steps it took: until the noise has reached what the data leave."""
+    modes = max(1, min(config.modes, 3 * data.n_points - 7, data.n_frames - 1))
+    points, weights = jnp.asarray(data.points), jnp.asarray(data.seen, jnp.float64)
+    state = em.start(points, jnp.asarray(rows), modes, 1.0)
+    done = 0
+    while done < config.steps:
+        before = float(state.noise)
+        state = em.iterate(
+            state, points, weights,
+            cooling=config.cooling, floor=config.floor**2, steps=_CHUNK, gaps=not data.seen.all(),
+            free_scale=camera == "weak-perspective", tangent=float(alignment == "tangent"),
+        )  # fmt: skip
+        done += _CHUNK
+        noise, likelihood = float(state.noise), float(state.likelihood.mean())
+        session.say(f"pnd: {alignment}: step {done}: noise {noise**0.5:.5f}, log likelihood {likelihood:.3f}")
+        if not np.isfinite(likelihood) or noise > _STILL * before or noise <= config.floor**2:
+            break
+    return state, done
 
 
 INFO = MethodInfo(

@@ -78,22 +78,22 @@ def start(
     )  # fmt: skip
 
 
-@partial(jax.jit, static_argnames=("steps", "gaps", "free_scale", "tangent"))
+@partial(jax.jit, static_argnames=("steps", "gaps", "free_scale"))
 def iterate(
     state: State,
     points: Float[Array, "frame 2 point"],
     weights: Float[Array, "frame point"],
     *,
-    cooling: float,
-    floor: float,
+    cooling: float | Array,
+    floor: float | Array,
     steps: int,
     gaps: bool,
     free_scale: bool,
-    tangent: bool,
+    tangent: float | Array,
 ) -> State:
     """`steps` EM steps. `weights` are 1 where a point was observed, else 0; `gaps` says whether there are any (then
-    translations are estimated too), `free_scale` whether each frame has a scale. With `tangent` the covariance is
-    kept to the tangent space of the Procrustes-aligned shapes at the mean, without it only translation is removed.
+    translations are estimated too), `free_scale` whether each frame has a scale. With `tangent` 1 the covariance is
+    kept to the tangent space of the Procrustes-aligned shapes at the mean; with 0 only translation is removed.
     """
     return lax.fori_loop(
         0, steps, lambda _, s: _step(s, points, weights, cooling, floor, gaps, free_scale, tangent), state
@@ -196,11 +196,10 @@ def _step(s, points, weights, cooling, floor, gaps, free_scale, tangent):
 
 
 def _normal_space(mean, tangent):
-    """Orthonormal directions of R^{3P} that no aligned shape may leave the mean in: translations, and with
-    `tangent` infinitesimal rotations of the mean."""
+    """Orthonormal directions of R^{3P} in which no aligned shape may leave the mean: translations, and where
+    `tangent` is 1, infinitesimal rotations of the mean (0: zero columns in their place)."""
     p = mean.shape[1]
     moves = jnp.kron(jnp.eye(3, dtype=mean.dtype), jnp.ones((p, 1), mean.dtype))
-    if tangent:
-        turns = jnp.stack([(g @ mean).reshape(-1) for g in jnp.asarray(_GENERATORS, mean.dtype)], 1)
-        moves = jnp.concatenate([moves, turns], 1)
-    return jnp.linalg.qr(moves)[0]
+    turns = jnp.stack([(g @ mean).reshape(-1) for g in jnp.asarray(_GENERATORS, mean.dtype)], 1)
+    directions = jnp.linalg.qr(jnp.concatenate([moves, turns], 1))[0]
+    return directions * jnp.concatenate([jnp.ones(3, mean.dtype), jnp.full(3, tangent, mean.dtype)])

@@ -11,7 +11,7 @@ from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
 # One set of shapes for all tests: compiling is most of the time.
 FRAMES, POINTS, MODES = 60, 14, 2
-CONFIG = pnd.Config(modes=8, cooling=0.9, floor=1e-5)
+CONFIG = pnd.Config(modes=8, cooling=0.9, floor=1e-5, alignment="likelihood")
 
 
 def samples(rng, *, noise=0.0, missing=0.0, scale_spread=0.0):
@@ -74,6 +74,14 @@ def test_gaps_and_scales_are_part_of_the_model(rng):
     np.testing.assert_array_equal(again.points3d, found.points3d)
 
 
+def test_likelihood_chooses_the_alignment(rng):
+    landmarks, reference = samples(rng)
+    found, facts = solve(landmarks, config=pnd.Config(modes=8, cooling=0.9, floor=1e-5))
+    assert facts["alignment"] == "likelihood"  # linear in the object's frame, not in the Procrustes frame
+    assert facts["log_likelihood"]["likelihood"] > facts["log_likelihood"]["tangent"]
+    assert error(found, reference) < 1e-4
+
+
 def test_same_seed_same_answer(rng):
     landmarks, _ = samples(rng)
     np.testing.assert_array_equal(solve(landmarks)[0].points3d, solve(landmarks)[0].points3d)
@@ -91,7 +99,9 @@ def test_too_few_data_is_a_clear_error(rng, frames, points):
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("bad", [{"modes": 0}, {"cooling": 1.0}, {"floor": 0.0}, {"steps": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"modes": 0}, {"cooling": 1.0}, {"floor": 0.0}, {"steps": 0}, {"alignment": "x"}]
+)
 def test_settings_that_cannot_work_are_refused(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
         pnd.Config(**bad)
