@@ -64,7 +64,9 @@ class Config(TrainConfig):
     final: float = 0.5
     """Steps of the final phase, on all observed points, as a share of `steps`."""
     cost: Literal["log-determinant", "nuclear"] = "log-determinant"
-    """Low-rank cost of the aligned shapes. The nuclear norm, as published, also shrinks what it should keep."""
+    """Low-rank cost of the aligned shapes. The nuclear norm, as published, shrinks what it should keep; the
+    log-determinant lets the largest singular value grow for little: a tall object seen at a low tilt can come out too
+    deep (experiments/prn)."""
     weight: float = 0.01
     """Weight of the low-rank cost against the squared reprojection error."""
     epsilon: float = 0.005
@@ -485,6 +487,7 @@ INFO = MethodInfo(
     needs_order=True,
     unseen=True,
     source="Park, Lee, Kwak 2020",
+    state="experimental",
     config=Config,
     fit=fit,
     load=load,
