@@ -216,8 +216,10 @@ def resolve_camera_signs(
     y = y / np.maximum(np.linalg.norm(y, axis=1, keepdims=True), 1e-300)
     i, j, weight = [], [], []
     frames = np.arange(n)
-    for lag in range(1, min(_LAGS, n - 1) + 1) if sequence is not None else ():
-        pair = np.flatnonzero(sequence[lag:] == sequence[:-lag])
+    lags = 0 if sequence is None else min(_LAGS, n - 1)
+    clip = np.zeros(n, int) if sequence is None else sequence
+    for lag in range(1, lags + 1):
+        pair = np.flatnonzero(clip[lag:] == clip[:-lag])
         i.append(pair + lag)
         j.append(pair)
         weight.append(np.full(len(pair), 1.0 / lag**2))

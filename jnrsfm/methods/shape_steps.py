@@ -6,6 +6,7 @@ third row, and all of a missing point. Pure functions; the caller jits and choos
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
@@ -17,7 +18,7 @@ def nuclear_norm_shape(
     points: Float[Array, "frame 2 point"],
     seen: Bool[Array, "frame point"],
     start: Float[Array, "frame 3 point"],
-    tolerance: float = 3e-4,
+    tolerance: float | Array = 3e-4,
     steps: int = 500,
 ) -> tuple[Float[Array, "frame 3 point"], Float[Array, ""], Float[Array, ""]]:
     r"""$\min \|X^\sharp\|_*$ s.t. $R_f X_f = W_f$ where seen, $X^\sharp$ the (frame, 3 point) rearrangement.
@@ -69,7 +70,7 @@ def smooth_shape(
     points: Float[Array, "frame 2 point"],
     seen: Bool[Array, "frame point"],
     joined: Bool[Array, " link"],
-    weight: float = 1e-3,
+    weight: float | Array = 1e-3,
 ) -> Float[Array, "frame 3 point"]:
     r"""$\min \sum_f |R_f X_f - W_f|^2_{seen} + \lambda \sum_f |X_{f+1} - X_f|^2$, in closed form.
 
@@ -119,7 +120,7 @@ def pseudo_inverse_shape(
     return jnp.einsum("fai,fap->fip", rotations[:, :2], points)
 
 
-def joined_frames(sequence: Array | None, n_frames: int) -> Bool[Array, " link"]:
+def joined_frames(sequence: np.ndarray | None, n_frames: int) -> Bool[Array, " link"]:
     """`(frame - 1,)` whether neighbours are of one clip; without `sequence` the frames are taken as one clip."""
     if sequence is None:
         return jnp.ones(max(n_frames - 1, 0), bool)
