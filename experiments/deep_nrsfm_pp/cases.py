@@ -106,7 +106,6 @@ def _cmu(name: str) -> str:
 
 _STRONG = perspective_views(3.0)
 _SMALL = {"steps": 8_000}  # a few hundred frames
-_MEDIUM = {"steps": 12_000}
 _RIGID = {**_SMALL, "preset": "apollo", "size": "shorter", "scale_by": "norm"}
 CASES: tuple[Case, ...] = (
     # The rule gives as many steps to the largest set; the others are run with its least.
@@ -122,10 +121,10 @@ CASES: tuple[Case, ...] = (
       for m in (0, 30, 60) for n in (0, 5)),
     Case("limbs", "CMU walking", "a limb hidden for 40 of 80 frames, 5,000 steps", _cmu("walking"), "orthographic",
          hide_limbs, {"steps": 5_000}, headline=True),
-    Case("strong_perspective", "CMU walking", "distance 3 x size, 12,000 steps", _cmu("walking"), "perspective",
-         _STRONG, _MEDIUM, headline=True),
-    Case("strong_orthographic", "CMU walking", "distance 3 x size, 12,000 steps", _cmu("walking"), "orthographic",
-         _STRONG, _MEDIUM, headline=True),
+    Case("strong_perspective", "CMU walking", "distance 3 x size", _cmu("walking"), "perspective",
+         _STRONG, headline=True),
+    Case("strong_orthographic", "CMU walking", "distance 3 x size", _cmu("walking"), "orthographic",
+         _STRONG, headline=True),
     Case("cars_perspective", "cars", "scale correction", "cars/apollo_pose_cars_train", "perspective",
          overrides=_RIGID, headline=True, picture=True),
     Case("cars_perspective_uncorrected", "cars", "no scale correction", "cars/apollo_pose_cars_train",

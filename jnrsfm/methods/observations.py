@@ -101,9 +101,9 @@ class Normalizer:
 
     def with_covariance(self, data: Observations) -> "Normalizer":
         """With the covariance that fills in hidden points, estimated on the points of positive weight; None where
-        nothing is hidden or there are too many points for it."""
+        there are too many points for it. Complete sets have one too: frames lifted later may have gaps."""
         weights = np.asarray(data.weights)
-        if (weights > 0).all() or weights.shape[1] > MOST_POINTS:
+        if weights.shape[1] > MOST_POINTS:
             return dataclasses.replace(self, covariance=None)
         centred, _ = _centred(np.asarray(data.points) * np.asarray(data.depth)[:, None, None], weights)
         return dataclasses.replace(self, covariance=np.asarray(landmark_covariance(centred, weights)))
