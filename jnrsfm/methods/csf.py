@@ -161,4 +161,5 @@ INFO = MethodInfo(
     source="Gotardo, Martinez: Smooth time-trajectories, TPAMI 2011",
     config=Config,
     fit=fit,
+    state="experimental",
 )

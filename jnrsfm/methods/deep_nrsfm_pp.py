@@ -183,7 +183,9 @@ class Network(NamedTuple):
 
 def _loosened(shape, free):
     """Shapes `(frame, point, 3)` drawn towards their mean: `mean + free (S - mean)`; themselves for the number 1."""
-    if isinstance(free, float) and free == 1.0:  # outside training no frame may touch another, not even by rounding
+    if (
+        isinstance(free, float) and free == 1.0
+    ):  # outside training no frame may touch another, not even by rounding
         return shape
     mean = shape.mean(0, keepdims=True)
     return mean + free * (shape - mean)

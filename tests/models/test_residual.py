@@ -18,7 +18,9 @@ def test_untrained_it_gives_back_the_points_and_hardly_any_depth(rng):
     assert shapes.shape == (2, 5, 7, 3)
     np.testing.assert_allclose(shapes[..., :2], points, atol=0.05)
     assert 0 < np.abs(shapes[..., 2]).max() < 0.05
-    np.testing.assert_allclose(net(points[1, 3], jnp.ones(7)), shapes[1, 3], atol=1e-6)  # frames are on their own
+    np.testing.assert_allclose(
+        net(points[1, 3], jnp.ones(7)), shapes[1, 3], atol=1e-6
+    )  # frames are on their own
 
 
 @pytest.mark.fast
