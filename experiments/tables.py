@@ -13,6 +13,7 @@ A result file is `experiments/<paper>/results/<name>.json`: one row or a list of
     seconds    time of the fit on `device`
     device     "2 CPU cores"
     headline   true for the rows that README.md shows (all rows stand in the experiment's own README)
+    scale_free true where the unit of the 3D is free (perspective views): only protocols that fit it are shown
 """
 
 import json
@@ -74,15 +75,26 @@ def load_results(root: Path = ROOT) -> list[dict[str, Any]]:
 
 def results_table(rows: Sequence[dict[str, Any]]) -> str:
     """The headline rows: errors in percent, the fit's minutes."""
-    head = ("set", "setting", "method, camera", "`frame-mirror`", "`one-mirror`", "handedness", "fit")
+    head = (
+        "set", "setting", "method, camera", "`frame-mirror`", "`one-mirror`", "handedness",
+        "`deep-nrsfm++`", "fit",
+    )  # fmt: skip
     lines = [
         (
             row["set"],
             row["setting"],
             f"{row['method']}, {row['camera']}",
-            _percent(row, "frame-mirror", "normalized_error"),
-            _percent(row, "one-mirror", "normalized_error"),
-            _value(row, "one-mirror", "handedness"),
+            *(
+                # protocols that fit no scale say nothing where the views are perspective
+                ("", "", "")
+                if row.get("scale_free", row["camera"] == "perspective")
+                else (
+                    _percent(row, "frame-mirror", "normalized_error"),
+                    _percent(row, "one-mirror", "normalized_error"),
+                    _value(row, "one-mirror", "handedness"),
+                )
+            ),
+            _percent(row, "deep-nrsfm++", "normalized_error"),
             f"{row['seconds'] / 60:.1f} min, {row['device']}",
         )
         for row in rows

@@ -34,6 +34,7 @@ def test_results_go_from_file_to_table(tables, tmp_path):
         "protocols": {
             "frame-mirror": {"normalized_error": 0.0312},
             "one-mirror": {"normalized_error": 0.0333, "handedness": 0.98765},
+            "deep-nrsfm++": {"normalized_error": 0.0301},
         },
     }  # fmt: skip
     (folder / "b.json").write_text(json.dumps([row, {**row, "headline": False, "set": "hidden"}]))
@@ -42,8 +43,11 @@ def test_results_go_from_file_to_table(tables, tmp_path):
     assert [r["set"] for r in rows] == ["walk", "hidden", "run"]
     lines = tables.results_table(rows).splitlines()
     assert (
-        lines[2] == "| walk | 30 % missing | m, orthographic | 3.1 % | 3.3 % | 0.988 | 1.5 min, 2 CPU cores |"
+        lines[2]
+        == "| walk | 30 % missing | m, orthographic | 3.1 % | 3.3 % | 0.988 | 3.0 % | 1.5 min, 2 CPU cores |"
     )
+    free = tables.results_table([{**row, "scale_free": True}]).splitlines()
+    assert free[2] == "| walk | 30 % missing | m, orthographic |  |  |  | 3.0 % | 1.5 min, 2 CPU cores |"
     assert lines[3].startswith("| run | 30 % missing | m, orthographic |  |  |  |")
     assert len(lines) == 4
     (folder / "d.json").write_text(json.dumps({"set": "walk"}))
