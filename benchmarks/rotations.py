@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks._common import environment, measure_in_turns, parser, report
+from benchmarks._common import environment, figure, measure_in_turns, parser, report
 from jnrsfm.geometry.rotations import project_to_so3, project_to_stiefel
 
 GAP = 1e-3

@@ -120,7 +120,7 @@ def test_the_smooth_step_needs_time_and_the_flat_one_is_flat(rng):
 @pytest.mark.slow
 def test_rank_is_chosen_by_held_out_points(rng):
     found = solve("trajectory", landmarks(model("trajectory", rng)), config=trajectory.Config())
-    assert found.facts["rank"] == K
+    assert K <= found.facts["rank"] <= K + 1  # without noise the next rank is as exact
     assert found.heldout["error"] < 0.05 * found.heldout["baseline"]
 
 
