@@ -155,7 +155,7 @@ def low_rank_cost(
 
     The shapes may come from any network; frames with `present` 0 do not count.
     """
-    aligned, _ = align(shapes, present, **_ALIGN)
+    aligned, _ = align(shapes, present, **_ALIGN)  # type: ignore[arg-type]
     *batch, frames, points, _ = aligned.shape
     count = jnp.maximum(jnp.sum(present, -1), 1.0)[..., None, None]
     rows = (aligned * present[..., None, None]).reshape(*batch, frames, 3 * points) / jnp.sqrt(count * points)
@@ -214,7 +214,7 @@ class FreeShapes(NamedTuple):
     """
 
     start: Any
-    UNIT = 10.0
+    UNIT = 10.0  # type: ignore[misc]
 
     def init(self, key):
         """No offset but a little noise, so that restarts differ."""
@@ -244,7 +244,7 @@ class _Trainer:
         n = landmarks.n_frames
         sequence = np.zeros(n, int) if landmarks.sequence is None else np.asarray(landmarks.sequence)
         if config.network == "none":
-            self.network: Network | FreeShapes = FreeShapes(jnp.asarray(begin, jnp.float32))
+            self.network: Network | FreeShapes = FreeShapes(jnp.asarray(begin, jnp.float32))  # type: ignore[call-arg]
             numbers, present = np.arange(n)[None], np.ones((1, n), bool)
             self.engine_config = dataclasses.replace(config, batch=1)
         else:
@@ -280,7 +280,7 @@ class _Trainer:
 
         def one(window):
             shapes = self.network(params, window.frame, window.inputs, window.trust)
-            loss, _ = procrustean_cost(
+            loss, _ = procrustean_cost(  # type: ignore[call-arg]
                 *(x[None] for x in (shapes, window.points, window.weights, window.present)), self.config
             )
             gap = reprojection(
@@ -301,7 +301,7 @@ def _cut(
     data: Observations, numbers: np.ndarray, present: np.ndarray, pull: float, settled: float
 ) -> Windows:
     """Windows of the frames `numbers (window, frame)`; frames that are not present have no points."""
-    present = jnp.asarray(present, jnp.float32)
+    present = jnp.asarray(present, jnp.float32)  # type: ignore[assignment]
     take = lambda x: x[jnp.asarray(numbers)]
     return Windows(
         frame=jnp.asarray(numbers),
@@ -397,7 +397,7 @@ class PRN:
             "mirror": self.mirror,
         }
         beside = Path(path).with_suffix(".tmp.npz")
-        np.savez(beside, about=np.array(json.dumps(about)), **arrays)
+        np.savez(beside, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
         beside.replace(path)
 
 
@@ -450,7 +450,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     mirror, margin = "none", None
     if config.mirror == "auto":
         found = resolve_mirrors(shapes[0], trainer.sequence)
-        shapes[0] = np.where(found.flip[:, None, None], shapes[0] * np.float32([1, 1, -1]), shapes[0])
+        shapes[0] = np.where(found.flip[:, None, None], shapes[0] * np.float32([1, 1, -1]), shapes[0])  # type: ignore[arg-type, operator]
         mirror, margin = found.method, found.margin.astype(np.float32)
         facts["mirror"] = found.summary()
     records = [_record(trainer.normalizer, landmarks, trainer.frames, x) for x in shapes]

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jnrsfm.geometry.rotations import axis_angle_to_matrix
 
@@ -63,7 +63,7 @@ def start(
 
     `modes` is the r of the module docstring; tau starts at `heat` times the mean squared residual.
     """
-    points, rows = np.asarray(points), np.asarray(rows)
+    points, rows = np.asarray(points), np.asarray(rows)  # type: ignore[assignment]
     n, _, p = points.shape
     mean = np.linalg.lstsq(rows.reshape(2 * n, 3), points.reshape(2 * n, p), rcond=None)[0]
     mean -= mean.mean(1, keepdims=True)
