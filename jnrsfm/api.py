@@ -154,7 +154,7 @@ def demo(out: str | Path = "demo", *, seed: int = 0, progress: bool = True) -> F
 
 
 # Small enough for four minutes on two cores, long enough to be a pleasure to look at.
-DEMO: dict[str, Any] = {"steps": 12_000}
+DEMO: dict[str, Any] = {"steps": 9_000}
 
 
 def _method(name: str) -> MethodInfo:
