@@ -1,6 +1,6 @@
 """The cases of the Deep NRSfM++ experiments: what is reconstructed, from what views, with which settings.
 
-Every case uses the method's default configuration but for what its `overrides` say, and these never depend on 3D.
+Every case uses the method's default configuration but for what its `overrides` say, and no run looks at 3D.
 """
 
 import dataclasses
