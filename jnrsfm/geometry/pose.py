@@ -20,7 +20,7 @@ from jnrsfm.errors import InputError
 from jnrsfm.geometry.rotations import complete_rotation, project_to_stiefel
 
 HIGHEST = lax.Precision.HIGHEST  # full float32 products on accelerators too
-_STEPS = 30  # damped Newton steps at most: of 72,000 problems, pure noise among them, 24 left none unfinished
+_STEPS = 30  # damped Newton steps at most: enough for all of 24,000 random problems, pure noise among them
 _POLISH = 8  # plain Newton steps at most
 _SHORT = 0.02  # radians: from a Newton step of this length on, undamped steps converge quadratically
 _einsum = partial(jnp.einsum, precision=HIGHEST)
@@ -69,7 +69,7 @@ def solve_onp(
 
     The starts are the two cameras that the plane of the two largest principal axes of the shape allows (it
     can be tilted towards or away from the viewer) and the linear solution; together they led to the
-    global minimum in every one of 72,000 random problems with noise from none to image points drawn apart
+    global minimum in every one of 24,000 random problems with noise from none to image points drawn apart
     from the shape.
 
     `weights` >= 0 (default 1): where 0, the coordinates are ignored, NaN included, and get no gradient.
