@@ -71,6 +71,7 @@ def reproject_perspective(
     weights: Float[Array, "*batch point"],
 ) -> Float[Array, "*batch point 2"]:
     """Normalised perspective reprojection `x~ = D~ vec(Psi)` of `S R^T` (eq. 28-29)."""
+    rays = jnp.where(weights[..., None] > 0, rays, 0.0)  # a hidden ray must not leak, NaN included
     xy, back = shape[..., :2], rays * shape[..., 2:]
     return xy + hidden_sum(xy, weights) - back + masked_mean(back, weights)
 
@@ -94,6 +95,7 @@ def adjoint_perspective(
 
     The masked means in `D~` again meet `sum_i m_i w~_i = 0` and drop out.
     """
+    rays = jnp.where(weights[..., None] > 0, rays, 0.0)
     g = weights[..., None] * measured
     gz = -(rays * g).sum(-1, keepdims=True)
     return jnp.swapaxes(jnp.concatenate([g, gz], -1), -1, -2)
