@@ -13,8 +13,6 @@ choice among seeds are ours.
 """
 
 import dataclasses
-import json
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -34,6 +32,7 @@ from jnrsfm.geometry.normalization import (
 )
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
+from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.block_sparse import Activation, BlockSparseConfig, BlockSparseNetwork
 from jnrsfm.training import Engine, Problem, Session, TrainConfig
 from jnrsfm.types import Landmarks, Reconstruction
@@ -344,75 +343,24 @@ def _forward(network: Network, params, data: Observations):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DeepNRSfM:
+class DeepNRSfM(NetworkModel):
     """A trained network: lifts unseen frames with the same points."""
 
-    network: Network
-    params: Any
-    normalizer: Normalizer
-    names: tuple[str, ...] | None
-    mirror: str
+    METHOD = "deep-nrsfm++"
 
-    @property
-    def camera(self) -> str:
-        """The camera model that it was trained for."""
-        return self.normalizer.camera
+    @staticmethod
+    def network_of(config: dict[str, Any]) -> Network:
+        """The network of a config's fields, without arrays."""
+        return Network.of(BlockSparseConfig(**config))
 
     def lift(self, landmarks: Landmarks) -> Reconstruction:
         """One forward pass. `mirror` is what the network was trained on: a hand that it keeps itself is not
         touched; `jnrsfm.geometry.handedness.relabel` resolves the frames of a clip anew."""
-        if landmarks.n_points != self.network.config.n_points:
-            raise InputError(
-                f"the model has {self.network.config.n_points} points and the landmarks {landmarks.n_points}: "
-                "lift the points that it was fitted on, in the same order"
-            )
-        data, frames = self.normalizer(landmarks)
+        data, frames = self.observed(landmarks)
         shapes, rotations = _forward(self.network, self.params, data)
         depth = np.asarray(data.depth)
         found = self.normalizer.reconstruction(landmarks, frames, shapes, rotations, depth)
         return found if found.mirror == "perspective" else found.replace(mirror=self.mirror)
-
-    def save(self, path: Path) -> None:
-        """Write parameters and settings to one npz, beside and then renamed."""
-        leaves = jax.tree.leaves_with_path(self.params)
-        arrays = {"params" + jax.tree_util.keystr(k): np.asarray(v) for k, v in leaves}
-        normalizer = dataclasses.asdict(self.normalizer)
-        covariance = normalizer.pop("covariance")
-        if covariance is not None:
-            arrays["covariance"] = np.asarray(covariance)
-        about = {
-            "method": "deep-nrsfm++",
-            "network": dataclasses.asdict(self.network.config),
-            "normalizer": normalizer,
-            "names": self.names,
-            "mirror": self.mirror,
-        }
-        beside = Path(path).with_suffix(".tmp.npz")
-        arrays["about"] = np.array(json.dumps(about))
-        np.savez(beside, **arrays)  # type: ignore[arg-type]  # its stub takes every keyword for allow_pickle
-        beside.replace(path)
-
-
-def load(path: Path) -> DeepNRSfM:
-    """Read what `DeepNRSfM.save` wrote. Raises InputError for a file that is not such a model."""
-    try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            config = about["network"] | {"sizes": tuple(about["network"]["sizes"])}
-            network = Network.of(BlockSparseConfig(**config))
-            like = jax.eval_shape(network.init, jax.random.key(0))
-            fill = lambda k, leaf: jnp.asarray(file["params" + jax.tree_util.keystr(k)], leaf.dtype).reshape(
-                leaf.shape
-            )
-            params = jax.tree_util.tree_map_with_path(fill, like)
-            normalizer = Normalizer(**about["normalizer"], covariance=file.get("covariance"))
-            names = None if about["names"] is None else tuple(about["names"])
-            return DeepNRSfM(network, params, normalizer, names, about["mirror"])
-    except Exception as error:  # a damaged file raises of every kind: zip, zlib, JSON, NumPy's SystemError
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise InputError(
-            f"{path}: not a Deep NRSfM++ model ({reason}): fit again, or name another run"
-        ) from error
 
 
 def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
@@ -548,7 +496,7 @@ def _heldout_item(criteria: dict[str, float], hidden: Observations, config: Conf
 
 
 INFO = MethodInfo(
-    name="deep-nrsfm++",
+    name=DeepNRSfM.METHOD,
     kind="learned",
     summary="block-sparse dictionary network; any camera, gaps, unseen frames",
     cameras=("orthographic", "weak-perspective", "perspective"),
@@ -558,5 +506,5 @@ INFO = MethodInfo(
     source="Wang, Lin, Lucey: Deep NRSfM++, 3DV 2020",
     config=Config,
     fit=fit,
-    load=load,
+    load=DeepNRSfM.load,
 )

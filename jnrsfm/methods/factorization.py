@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.metric_upgrade import Scale, metric_upgrade, orthonormal_rows, resolve_camera_signs
+from jnrsfm.methods.base import record
 from jnrsfm.methods.observations import hold_out
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
@@ -179,25 +180,16 @@ def reconstruction(
     gauge = "the input's units"
     if scale is not None:
         gauge = "every frame's image (rms) has one size, the geometric mean over frames in the input's units"
-    return Reconstruction(
-        points3d=shapes.astype(np.float32),
-        cameras=Cameras(
-            rotations=rotations.astype(np.float32),
-            translations=t.astype(np.float32),
-            scale=scale,
-            model=camera,
-        ),
-        visible=np.asarray(landmarks.visible),
-        valid3d=None if landmarks.defined is None else np.asarray(landmarks.defined),
-        sequence=landmarks.sequence,
-        category=landmarks.category,
-        edges=landmarks.edges,
-        symmetric=landmarks.symmetric,
-        names=landmarks.names,
-        categories=landmarks.categories,
+    cameras = Cameras(
+        rotations=rotations.astype(np.float32), translations=t.astype(np.float32), scale=scale, model=camera
+    )
+    return record(
+        landmarks,
+        shapes.astype(np.float32),
+        cameras,
+        gauge=gauge,
         mirror="set" if landmarks.sequence is None else "sequence",
         mirror_margin=margin.astype(np.float32),
-        gauge=gauge,
     )
 
 

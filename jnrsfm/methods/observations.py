@@ -14,6 +14,7 @@ import numpy as np
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.cameras import look_at, pixels_to_rays, rotate_rays
 from jnrsfm.geometry.normalization import translation_perspective, translation_weak
+from jnrsfm.methods.base import record
 from jnrsfm.methods.inpainting import MOST_POINTS, fill_hidden, landmark_covariance
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
@@ -143,26 +144,15 @@ class Normalizer:
             t = jnp.concatenate([t, jnp.zeros_like(t[:, :1])], -1)
             what = "of the set" if self.camera == "orthographic" else "of the frame"
             gauge = f"1 is the image size {what} ({self.measure}); `scale` restores the input's units"
-        return Reconstruction(
-            points3d=np.asarray(shapes),
-            cameras=Cameras(
-                rotations=np.asarray(rotations),
-                translations=np.asarray(t),
-                scale=None if scale is None else np.asarray(scale),
-                intrinsics=landmarks.intrinsics if self.camera == "perspective" else None,
-                model=self.camera,
-            ),
-            visible=np.asarray(landmarks.visible),
-            valid3d=None if landmarks.defined is None else np.asarray(landmarks.defined),
-            sequence=landmarks.sequence,
-            category=landmarks.category,
-            edges=landmarks.edges,
-            symmetric=landmarks.symmetric,
-            names=landmarks.names,
-            categories=landmarks.categories,
-            mirror="perspective" if self.camera == "perspective" else "none",
-            gauge=gauge,
+        cameras = Cameras(
+            rotations=np.asarray(rotations),
+            translations=np.asarray(t),
+            scale=None if scale is None else np.asarray(scale),
+            intrinsics=landmarks.intrinsics if self.camera == "perspective" else None,
+            model=self.camera,
         )
+        mirror = "perspective" if self.camera == "perspective" else "none"
+        return record(landmarks, np.asarray(shapes), cameras, gauge=gauge, mirror=mirror)
 
 
 class Frames(NamedTuple):

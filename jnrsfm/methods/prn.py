@@ -19,9 +19,6 @@ resolved mirror are ours; the paper subtracts no mean shape from Y, and neither 
 """
 
 import dataclasses
-import json
-import zipfile
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -36,6 +33,7 @@ from jnrsfm.geometry.handedness import resolve_mirrors
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
 from jnrsfm.methods.rigid_start import rigid_shapes
+from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.residual import ResidualConfig, ResidualNetwork
 from jnrsfm.proximal import log_determinant, nuclear_norm
 from jnrsfm.training import Engine, Problem, Session, TrainConfig
@@ -352,19 +350,15 @@ def _record(normalizer: Normalizer, landmarks: Landmarks, frames, shapes: np.nda
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PRN:
+class PRN(NetworkModel):
     """A trained network: lifts unseen frames with the same points."""
 
-    network: Network
-    params: Any
-    normalizer: Normalizer
-    names: tuple[str, ...] | None
-    mirror: str
+    METHOD = "prn"
 
-    @property
-    def camera(self) -> str:
-        """The camera model that it was trained for."""
-        return self.normalizer.camera
+    @staticmethod
+    def network_of(config: dict[str, Any]) -> Network:
+        """The network of a config's fields, without arrays."""
+        return Network.of(ResidualConfig(**config))
 
     def lift(self, landmarks: Landmarks) -> Reconstruction:
         """One forward pass a frame, and the alignment of the given frames. The hand is the one that the network
@@ -372,58 +366,9 @@ class PRN:
 
         Raises InputError where the number of points is another.
         """
-        if landmarks.n_points != self.network.config.n_points:
-            raise InputError(
-                f"the model has {self.network.config.n_points} points and the landmarks {landmarks.n_points}: "
-                "lift the points that it was fitted on, in the same order"
-            )
-        data, frames = self.normalizer(landmarks)
+        data, frames = self.observed(landmarks)
         found = _record(self.normalizer, landmarks, frames, _forward(self.network, self.params, data))
         return found.replace(mirror=self.mirror)
-
-    def save(self, path: Path) -> None:
-        """Write parameters and settings to one npz, beside and then renamed."""
-        leaves = jax.tree.leaves_with_path(self.params)
-        arrays = {"params" + jax.tree_util.keystr(k): np.asarray(v) for k, v in leaves}
-        normalizer = {f.name: getattr(self.normalizer, f.name) for f in dataclasses.fields(self.normalizer)}
-        covariance = normalizer.pop("covariance")
-        if covariance is not None:
-            arrays["covariance"] = np.asarray(covariance)
-        about = {
-            "method": INFO.name,
-            "network": dataclasses.asdict(self.network.config),
-            "normalizer": normalizer,
-            "names": self.names,
-            "mirror": self.mirror,
-        }
-        beside = Path(path).with_suffix(".tmp.npz")
-        np.savez(beside, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
-        beside.replace(path)
-
-
-def load(path: Path) -> PRN:
-    """Read what `PRN.save` wrote. Raises InputError for a file that is not such a model."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(str(file["about"]))
-            if about["method"] != INFO.name:
-                raise ValueError(f"it is one of {about['method']}")
-            network = Network.of(ResidualConfig(**about["network"]))
-            like = jax.eval_shape(network.init, jax.random.key(0))
-
-            def fill(k, leaf):
-                return jnp.asarray(file["params" + jax.tree_util.keystr(k)], leaf.dtype).reshape(leaf.shape)
-
-            params = jax.tree_util.tree_map_with_path(fill, like)
-            covariance = np.asarray(file["covariance"]) if "covariance" in file else None
-            normalizer = Normalizer(**about["normalizer"], covariance=covariance)
-            names = None if about["names"] is None else tuple(about["names"])
-            mirror = str(about["mirror"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: not a model of {INFO.name} ({error}): fit again, or name another run"
-        ) from error
-    return PRN(network, params, normalizer, names, mirror)
 
 
 def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
@@ -479,7 +424,7 @@ def _heldout_item(criteria: dict[str, float], hidden: Observations, config: Conf
 
 
 INFO = MethodInfo(
-    name="prn",
+    name=PRN.METHOD,
     kind="learned",
     summary="network trained through the Procrustes alignment of its own shapes; sequences, gaps, unseen frames",
     cameras=("orthographic", "weak-perspective"),
@@ -490,5 +435,5 @@ INFO = MethodInfo(
     state="experimental",
     config=Config,
     fit=fit,
-    load=load,
+    load=PRN.load,
 )

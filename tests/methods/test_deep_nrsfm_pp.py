@@ -18,7 +18,6 @@ from jnrsfm.methods.deep_nrsfm_pp import (
     _Trainer,
     bone_asymmetry,
     fit,
-    load,
     reprojection_loss,
     rolled,
     twin_bones,
@@ -220,7 +219,7 @@ def test_a_fit_says_what_it_found(fitted):
     assert found.heldout["baseline"] > 0
     assert set(found.facts) >= {"search", "final", "mirror", "restarts_kept"}
     assert isinstance(found.model, Model)
-    assert METHODS["deep-nrsfm++"].load is load
+    assert METHODS["deep-nrsfm++"].load == DeepNRSfM.load
     r = np.asarray(found.reconstruction.rotations)
     np.testing.assert_allclose(np.linalg.det(r), 1, atol=1e-4)
     np.testing.assert_allclose(np.asarray(found.reconstruction.points3d).mean(1), 0, atol=1e-4)
@@ -230,7 +229,7 @@ def test_a_model_comes_back_from_disk_to_the_bit(fitted, tmp_path):
     landmarks, found = fitted
     found.model.save(tmp_path / "model.npz")
     assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
-    again = load(tmp_path / "model.npz")
+    again = DeepNRSfM.load(tmp_path / "model.npz")
     assert isinstance(again, DeepNRSfM)
     assert (again.camera, again.names, again.mirror) == ("orthographic", landmarks.names, found.model.mirror)
     other = few(frames=5, seed=9)
@@ -287,9 +286,9 @@ def test_a_file_that_is_no_model_is_one_line(fitted, tmp_path, damage):
             arrays["params['first']"] = np.zeros((3, 3))
         np.savez(path, **(arrays | {"about": np.array(json.dumps(about))}))
     with pytest.raises(InputError) as caught:
-        load(path)
+        DeepNRSfM.load(path)
     assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith(f"{path}: not a Deep NRSfM++ model")
+    assert str(caught.value).startswith(f"{path}: not a model of deep-nrsfm++")
 
 
 def test_pickles_are_not_opened(fitted, tmp_path):
@@ -301,4 +300,4 @@ def test_pickles_are_not_opened(fitted, tmp_path):
 
     np.savez(path, about=np.array([Bomb()], object))
     with pytest.raises(InputError):
-        load(path)
+        DeepNRSfM.load(path)

@@ -161,7 +161,7 @@ def test_network_trains_lifts_and_is_saved(rng, tmp_path):
     lifted = fitted.model.lift(landmarks.select(rest))
     assert error(lifted, reference.select(rest)) < 0.5 * flat_error(reference)
     fitted.model.save(tmp_path / "model.npz")
-    again = prn.load(tmp_path / "model.npz").lift(landmarks.select(rest))
+    again = prn.PRN.load(tmp_path / "model.npz").lift(landmarks.select(rest))
     assert np.array_equal(again.points3d, lifted.points3d)
     with pytest.raises(InputError, match="12 points"):
         fitted.model.lift(
@@ -173,7 +173,7 @@ def test_network_trains_lifts_and_is_saved(rng, tmp_path):
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", about=np.array('{"method": "other"}'))
     with pytest.raises(InputError, match="not a model of prn"):
-        prn.load(tmp_path / "other.npz")
+        prn.PRN.load(tmp_path / "other.npz")
 
 
 @pytest.mark.fast
