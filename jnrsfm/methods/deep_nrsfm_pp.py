@@ -31,6 +31,7 @@ from jnrsfm.geometry.normalization import (
     reproject_weak,
 )
 from jnrsfm.methods.base import Fitted, MethodInfo
+from jnrsfm.methods.learned import blocks, corrected_scale, heldout_item, heldout_residual, rolled
 from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
 from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.block_sparse import Activation, BlockSparseConfig, BlockSparseNetwork
@@ -44,7 +45,6 @@ PRESETS: dict[str, tuple[int, ...]] = {  # the paper's Table 8
     "h36m": (125, 115, 104, 94, 83, 73, 62, 52, 41, 31, 20, 10),
     "apollo": (128, 100, 64, 50, 32, 16, 8, 4),
 }
-_FRAMES = 4096  # at a time, outside training: bounds memory whatever the set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,17 +200,6 @@ def reprojection_loss(residual, weights, robust: float):
     return jnp.sqrt((weights * square).sum(-1) / total + 1e-12)
 
 
-def rolled(images, key, most: float):
-    """Images, each `(frame, point, 2)`, turned about the origin, each frame by its own uniform angle up to `most`
-    degrees. The origin is the object's middle, or the axis of the virtual camera: a roll of the camera, in both
-    models."""
-    first = images[0]
-    angle = jnp.deg2rad(most) * jax.random.uniform(key, first.shape[:1], first.dtype, -1, 1)
-    c, s = jnp.cos(angle)[:, None], jnp.sin(angle)[:, None]
-    turn = lambda a: jnp.stack([c * a[..., 0] - s * a[..., 1], s * a[..., 0] + c * a[..., 1]], -1)
-    return tuple(turn(image) for image in images)
-
-
 def bone_asymmetry(shape, edges, twins):
     """Mean relative difference of the lengths of left-right bone pairs `twins (pair, 2)` (indices of edges)."""
     ends = shape[:, edges[:, 0]] - shape[:, edges[:, 1]]
@@ -238,11 +227,12 @@ class _Trainer:
     """The phases of one fit share these."""
 
     def __init__(self, landmarks: Landmarks, camera: str, config: Config):
-        columns = 3 if camera == "perspective" else 2
         sizes = config.dictionary_sizes(landmarks.n_points)
-        self.config, self.camera, self.landmarks = config, camera, landmarks
+        self.config, self.perspective, self.landmarks = config, camera == "perspective", landmarks
         self.network = Network.of(
-            BlockSparseConfig(landmarks.n_points, sizes, columns, config.activation, config.threshold)
+            BlockSparseConfig(
+                landmarks.n_points, sizes, 3 if self.perspective else 2, config.activation, config.threshold
+            )
         )
         self.normalizer = Normalizer(camera, config.size).fitted(landmarks)
         self.edges = None if landmarks.edges is None else np.asarray(landmarks.edges)
@@ -287,11 +277,11 @@ class _Trainer:
         def some(batch):
             terms = self.network.apply(params, batch)
             loss = reprojection_loss(terms.residual, batch.weights, self.config.robust)
-            error = jnp.sqrt((heldout_residual(terms, batch, self.camera) ** 2).sum(-1) + 1e-12)
+            error = jnp.sqrt((heldout_residual(terms.turned, batch, self.perspective) ** 2).sum(-1) + 1e-12)
             return loss * (batch.weights.sum(-1) > 0), (batch.heldout * error).sum(-1)
 
         n = len(data.points)
-        loss, error = jax.lax.map(some, _blocks(data))
+        loss, error = jax.lax.map(some, blocks(data))
         total = jnp.maximum(data.heldout.sum(), 1e-6)
         return {"objective": loss.reshape(-1)[:n].mean(), "heldout": error.reshape(-1)[:n].sum() / total}
 
@@ -300,43 +290,15 @@ class _Trainer:
         return _forward(self.network, params, data)
 
 
-def heldout_residual(terms: _Terms, batch: Observations, camera: str):
-    """`(frame, point, 2)` residual at the held-out points, in units of the object's size, with the translation
-    from the points that were seen."""
-    weights = batch.weights[..., None]
-    total = jnp.maximum(weights.sum(1, keepdims=True), 1e-6)
-    if camera == "perspective":
-        z = terms.turned[..., 2:] + batch.depth[:, None, None]
-        t = (weights * (batch.points * z - terms.turned[..., :2])).sum(1, keepdims=True) / total
-        return ((terms.turned[..., :2] + t) / jnp.maximum(z, 1e-3) - batch.points) * batch.depth[
-            :, None, None
-        ]
-    image = terms.turned[..., :2] * batch.depth[:, None, None]
-    return image + (weights * (batch.points - image)).sum(1, keepdims=True) / total - batch.points
-
-
-def _blocks(data, size: int = _FRAMES):
-    """`(block, frame, ...)` view of data, the last block padded with frames of zeros."""
-    n = len(jax.tree.leaves(data)[0])
-    size = min(size, n)
-    count = -(-n // size)
-
-    def cut(x):
-        x = jnp.concatenate([x, jnp.zeros((count * size - n, *x.shape[1:]), x.dtype)])
-        return x.reshape(count, size, *x.shape[1:])
-
-    return jax.tree.map(cut, data)._replace(depth=jnp.maximum(cut(data.depth), 1e-6))
-
-
 _apply = jax.jit(lambda network, params, batch: network.apply(params, batch)[:2], static_argnums=0)
 
 
 def _forward(network: Network, params, data: Observations):
     """Shapes and rotations on the host, a block of frames at a time, so that memory does not grow with the set."""
     n, shapes, rotations = len(data.points), [], []
-    blocks = _blocks(data)  # padded, so that one compiled size serves them all
-    for i in range(len(blocks.points)):
-        shape, rotation = _apply(network, params, jax.tree.map(lambda x, i=i: x[i], blocks))
+    parts = blocks(data)  # padded, so that one compiled size serves them all
+    for i in range(len(parts.points)):
+        shape, rotation = _apply(network, params, jax.tree.map(lambda x, i=i: x[i], parts))
         shapes.append(np.asarray(shape))
         rotations.append(np.asarray(rotation))
     return np.concatenate(shapes)[:n], np.concatenate(rotations)[:n]
@@ -383,19 +345,28 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     first = hidden._replace(loose=jnp.zeros_like(hidden.loose)) if one_kind else hidden
     steps = config.search_steps(landmarks.n_frames)
     result = engine.train(first, jax.random.fold_in(key, 0), phase="search", steps=steps)
-    heldout = _heldout_item(result.criteria[0], hidden, config)
+    heldout = heldout_item(result.criteria[0], hidden, config.holdout)
     facts: dict[str, Any] = {"search": list(result.criteria), "restarts_kept": list(result.restarts)}
     spread = _camera_shapes(trainer, result.all_params, data, frames) if len(result.restarts) > 1 else None
     final_steps = max(1, round(config.final * steps))
 
     if camera != "orthographic":
         for turn in range(config.scale_correction):
-            data, hidden = (_corrected(trainer, result.params, d) for d in (data, hidden))
+            data, hidden = (
+                corrected_scale(
+                    d,
+                    trainer.shapes(result.params, d)[0],
+                    trainer.perspective,
+                    trainer.edges,
+                    config.scale_by,
+                )
+                for d in (data, hidden)
+            )
             result = engine.train(
                 hidden, jax.random.fold_in(key, 10 + turn),
                 phase=f"scale-{turn + 1}", steps=max(1, final_steps // 2), start=_alone(result.params),
             )  # fmt: skip
-            heldout = _heldout_item(result.criteria[0], hidden, config)
+            heldout = heldout_item(result.criteria[0], hidden, config.holdout)
             facts[f"scale-{turn + 1}"] = list(result.criteria)
 
     if config.mirror == "auto":
@@ -457,42 +428,6 @@ def _with_hand(trainer: _Trainer, params, data: Observations) -> tuple[MirrorRes
     z = np.einsum("fpj,fj->fp", shapes, rotations[:, 2]) * np.where(found.flip, -1, 1)[:, None]
     trust = np.zeros(len(z)) if found.method == "none" else found.margin
     return found, data._replace(z=jnp.asarray(z, jnp.float32), z_weight=jnp.asarray(trust, jnp.float32))
-
-
-def _corrected(trainer: _Trainer, params, data: Observations) -> Observations:
-    """One round of scale correction: t_z divided by the size of the shape over the mean size of all shapes, so that
-    all shapes come out of one size (Frobenius norm, or mean bone length). The overall unit is kept."""
-    config = trainer.config
-    shapes, _ = trainer.shapes(params, data)
-    by_bones = config.scale_by == "bones" or (config.scale_by == "auto" and trainer.edges is not None)
-    if by_bones:
-        if trainer.edges is None:
-            raise InputError("scale_by is 'bones', but the landmarks have no edges: give edges, or say norm")
-        ends = shapes[:, trainer.edges[:, 0]] - shapes[:, trainer.edges[:, 1]]
-        size = np.linalg.norm(ends, axis=-1).mean(1)
-    else:
-        size = np.linalg.norm(shapes.reshape(len(shapes), -1), axis=1)
-    ratio = np.clip(size / np.exp(np.log(np.maximum(size, 1e-9)).mean()), 0.25, 4.0)
-    ratio = jnp.asarray(ratio, jnp.float32)
-    if trainer.camera == "perspective":
-        return data._replace(depth=data.depth / ratio)
-    # weak perspective: points of a frame are divided by `depth`, and its shape comes out smaller
-    return data._replace(depth=data.depth * ratio)
-
-
-def _heldout_item(criteria: dict[str, float], hidden: Observations, config: Config) -> dict[str, Any] | None:
-    """The held-out error for the report card; its baseline puts every hidden point at the mean of the seen ones."""
-    count = int((hidden.heldout > 0).sum())
-    if not count:
-        return None
-    total = jnp.maximum(hidden.weights.sum(1, keepdims=True), 1e-6)
-    middle = (hidden.weights[..., None] * hidden.points).sum(1) / total
-    gap = jnp.sqrt(((hidden.points - middle[:, None]) ** 2).sum(-1)) * hidden.depth[:, None]
-    baseline = float((hidden.heldout * gap).sum() / hidden.heldout.sum())
-    note = (
-        f"{config.holdout:.0%} of the observed points, hidden until the final phase, predicted at its start"
-    )
-    return {"error": criteria["heldout"], "baseline": baseline, "count": count, "note": note}
 
 
 INFO = MethodInfo(

@@ -52,21 +52,17 @@ class BlockSparseConfig:
             raise InputError(f"columns is {self.columns}: 2 (weak perspective) or 3 (perspective)")
 
 
-class BlockSparseNetwork(nnx.Module):
-    """Normalised measurements to shape, rotation and first code. See the module docstring."""
+class BlockSparseEncoder(nnx.Module):
+    """Normalised measurements to the last block code: dictionaries and thresholds."""
 
     def __init__(self, config: BlockSparseConfig, *, rngs: nnx.Rngs):
         self.config = config
-        sizes, rows = config.sizes, 3 * config.columns
+        sizes = config.sizes
         normal = lambda shape, scale: nnx.Param(scale * jax.random.normal(rngs.params(), shape))
         # He scaling for the encoder's direction: the block code keeps its size through the layers.
         self.first = normal((config.n_points, 3, sizes[0]), config.n_points**-0.5)
         self.dictionaries = nnx.List([normal((k, n), (2.0 / k) ** 0.5) for k, n in itertools.pairwise(sizes)])
         self.thresholds = nnx.List([nnx.Param(jnp.full((k,), config.threshold)) for k in sizes])
-        self.biases = nnx.List([nnx.Param(jnp.zeros((k,))) for k in sizes[:-1]])
-        last = sizes[-1]
-        self.code_head = normal((rows * last, last), (rows * last) ** -0.5)
-        self.camera_head = normal((last,), last**-0.5)
 
     def encode(self, measured: Float[Array, "batch columns point"]) -> Float[Array, "batch rows k"]:
         """Last block code `Psi_N`; row `3 m + i` holds the entry (i, m) of each block.
@@ -88,6 +84,19 @@ class BlockSparseNetwork(nnx.Module):
         if self.config.activation == "bst":
             return block_soft_threshold(x, t, axes=-2)
         return jax.nn.relu(x - t)
+
+
+class BlockSparseNetwork(BlockSparseEncoder):
+    """Normalised measurements to shape, rotation and first code. See the module docstring."""
+
+    def __init__(self, config: BlockSparseConfig, *, rngs: nnx.Rngs):
+        super().__init__(config, rngs=rngs)
+        sizes, rows = config.sizes, 3 * config.columns
+        normal = lambda shape, scale: nnx.Param(scale * jax.random.normal(rngs.params(), shape))
+        self.biases = nnx.List([nnx.Param(jnp.zeros((k,))) for k in sizes[:-1]])
+        last = sizes[-1]
+        self.code_head = normal((rows * last, last), (rows * last) ** -0.5)
+        self.camera_head = normal((last,), last**-0.5)
 
     def factor(
         self, code: Float[Array, "batch rows k"]

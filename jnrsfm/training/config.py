@@ -18,7 +18,7 @@ class TrainConfig:
     steps: int = 20_000
     """Optimiser steps of the main phase."""
     batch: int = 128
-    """Frames in a step."""
+    """Frames in a step, drawn at random; 0: all of them, in order."""
     microbatch: int = 0
     """Most frames in a slice of a batch, whose gradients are added up; 0: what the cache holds (128) on CPU,
     the whole batch elsewhere."""
@@ -53,7 +53,9 @@ class TrainConfig:
             if typing.get_origin(hint) is Literal and getattr(self, name) not in typing.get_args(hint):
                 known = ", ".join(map(repr, typing.get_args(hint)))
                 raise InputError(f"{name} is {getattr(self, name)!r}: choose from {known}")
-        for name in ("steps", "batch", "restarts", "chunk"):
+        if self.batch < 0:
+            raise InputError(f"batch is {self.batch}: a number of frames, or 0 for all of them")
+        for name in ("steps", "restarts", "chunk"):
             value = getattr(self, name)
             if value is not None and value < 1:  # a method may leave the steps to a rule of its own
                 raise InputError(f"{name} is {value}: it must be at least 1")
@@ -75,7 +77,9 @@ class TrainConfig:
         count = self.devices
         if count == 0:
             count = 1 if jax.default_backend() == "cpu" else jax.local_device_count()
-            count = count if self.batch % count == 0 else 1
+            count = count if self.batch and self.batch % count == 0 else 1
+        if count > 1 and not self.batch:
+            raise InputError(f"devices is {count}: give a batch that they can share, or say 1")
         if count > jax.local_device_count() or self.batch % count:
             raise InputError(
                 f"devices is {count}: there are {jax.local_device_count()}, and a batch of {self.batch} must divide "
@@ -89,6 +93,8 @@ class TrainConfig:
     def slices(self, backend: str, devices: int = 1) -> int:
         """Number of equal slices of a batch: the fewest that are no longer than `microbatch`, or one where
         only slices below a quarter of that would be equal (a prime batch). Each divides by `devices`."""
+        if not self.batch:
+            return 1
         most = self.microbatch or (128 if backend == "cpu" else self.batch)
         fits = [n for n in range(-(-self.batch // most), self.batch + 1) if self.batch % (n * devices) == 0]
         return fits[0] if fits and self.batch // fits[0] >= most / 4 else 1

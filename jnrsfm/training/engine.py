@@ -77,7 +77,10 @@ class Engine:
         """One step of one restart: gather a batch, differentiate, update. `(state, metrics)`."""
         params, opt = state
         n_frames = len(jax.tree.leaves(data)[0])
-        frames = jax.random.randint(jax.random.fold_in(batch_key, index), (self.config.batch,), 0, n_frames)
+        frames = jnp.arange(n_frames)
+        if self.config.batch:
+            draw = jax.random.fold_in(batch_key, index)
+            frames = jax.random.randint(draw, (self.config.batch,), 0, n_frames)
         step_key = jax.random.fold_in(jax.random.fold_in(key, number), index)
         (loss, aux), grads = self._gradient(params, data, frames, step_key, index / steps)
         updates, opt = self.optimizer.update(grads, opt, params)

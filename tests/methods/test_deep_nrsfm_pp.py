@@ -14,14 +14,13 @@ from jnrsfm.methods import METHODS, Model
 from jnrsfm.methods.deep_nrsfm_pp import (
     Config,
     DeepNRSfM,
-    _corrected,
     _Trainer,
     bone_asymmetry,
     fit,
     reprojection_loss,
-    rolled,
     twin_bones,
 )
+from jnrsfm.methods.learned import corrected_scale, rolled
 from jnrsfm.methods.observations import Normalizer, hold_out
 from jnrsfm.training import Session
 from jnrsfm.types import CAMERA_MODELS
@@ -131,15 +130,9 @@ def test_scale_correction_undoes_a_wrong_size(camera, by):
         depth = depth * wrong
     data = Normalizer(camera, "rms")(few(camera, 6))[0]
 
-    class Known(_Trainer):
-        def __init__(self):
-            self.config, self.edges, self.camera = Config(scale_by=by), edges, camera
-
-        def shapes(self, params, data):
-            return right * wrong[:, None, None], None
-
-    trainer = Known()
-    found = np.asarray(_corrected(trainer, None, data._replace(depth=jnp.asarray(depth))).depth)
+    shapes = right * wrong[:, None, None]
+    data = data._replace(depth=jnp.asarray(depth))
+    found = np.asarray(corrected_scale(data, shapes, camera == "perspective", edges, by).depth)
     mean = np.exp(np.log(wrong).mean())
     expected = 2.0 * mean if camera == "perspective" else 2.0 * wrong / mean
     np.testing.assert_allclose(found, np.full(6, 1.0) * expected, rtol=1e-5)
@@ -155,7 +148,7 @@ def test_bones_need_what_they_are_measured_on():
     data, _ = trainer.normalizer(bare)
     params = trainer.network.init(jax.random.key(0))
     with pytest.raises(InputError, match="no edges"):
-        _corrected(trainer, params, data)
+        corrected_scale(data, trainer.shapes(params, data)[0], True, trainer.edges, "bones")
 
 
 # -------------------------------------------------------------------------------------------- leaks

@@ -1,0 +1,596 @@
+r"""PAUL: shapes in a common frame pass through the bottleneck of an autoencoder; depths and cameras are solved for.
+
+With a code `phi` for each frame, `D = f_d(phi)` and `A = f_d(f_e(D))` the objective is, over frames (eq. 2.8),
+
+    n(D) + n(A) + c |phi|^2 + d |theta_d|^2,     n(S) = sqrt(mean_p |R s_p - x_p|^2),  x = (observed x, y; z),
+
+where the rotation R and everything that the image does not show (depths, hidden points) minimise it, frame by frame.
+
+**The lower level, exactly** (`solver="exact"`). With the two norms joined, `sqrt(2 n(D)^2 + 2 n(A)^2)`, the best free
+entries of x lie on `R M`, `M = (D + A) / 2`, which leaves `4 |R_xy M - w|^2` and terms without R: an orthographic-
+n-point problem for the one shape M. `solve_onp` minimises it, so no gradient goes through the solver (at a minimum the
+derivative of the lower problem drops out). `solver="linear"` is the paper's: the sum of norms, and the least-squares
+camera for D and A together, projected to a rotation and differentiated through (eq. 2.9-2.10). Weights of the
+regularisers are per point here: the paper's 0.01 and 1e-4 go with norms that grow as sqrt(P).
+
+The fit. *search*: for each of `starts`, `restarts` seeds train on all observed points but a held-out tenth, whose
+reprojection error chooses. A start other than "random" is a set of shapes: the codes begin at their principal
+components, and both shapes D and A are drawn to them at first. *final*: all observed points. The depth mirror,
+resolved by time or over the set, is such a start as well. Perspective: residuals of the normalised equations of Deep
+NRSfM++, pose by repeated orthographic problems, scale correction, and both hands tried.
+
+Source: Wang and Lucey, PAUL: Procrustean Autoencoder for Unsupervised Lifting, CVPR 2021; Wang's thesis, ch. 2. ADL and
+ADL with a nuclear norm are its baselines. The exact lower level, the starts, the perspective camera and the prior in
+time are ours.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from jnrsfm.errors import InputError
+from jnrsfm.geometry.generalized_procrustes import align
+from jnrsfm.geometry.handedness import relabel, resolve_mirrors
+from jnrsfm.geometry.normalization import (
+    adjoint_perspective,
+    adjoint_weak,
+    masked_mean,
+    measure_perspective,
+    measure_weak,
+)
+from jnrsfm.geometry.pose import solve_onp, solve_onp_linear
+from jnrsfm.geometry.procrustes import align_rigid, apply
+from jnrsfm.methods import pnd
+from jnrsfm.methods.base import Fitted, MethodInfo
+from jnrsfm.methods.learned import blocks, corrected_scale, heldout_item, heldout_residual, rolled
+from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
+from jnrsfm.methods.rigid_start import rigid_shapes
+from jnrsfm.methods.saving import NetworkModel
+from jnrsfm.models.autoencoder import AutoencoderConfig, ProcrusteanAutoencoder
+from jnrsfm.proximal import nuclear_norm
+from jnrsfm.training import Engine, Problem, Session, TrainConfig
+from jnrsfm.types import Landmarks, Reconstruction
+
+Start = Literal["random", "rigid", "pnd"]
+_MOST_FREE = 1500  # frames: beyond, codes come from a network
+_FINITE = 1e-12
+_MIRROR = np.array([1, 1, -1], np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TrainConfig):
+    """Settings of PAUL."""
+
+    codes: Literal["auto", "free", "residual", "block-sparse"] = "auto"
+    """Codes are unknowns of their own, or come from the landmarks by a network, which can then lift unseen frames;
+    auto: free up to 1,500 frames, else block-sparse."""
+    steps: int | None = None  # type: ignore[assignment]
+    """Optimiser steps of each search; unset: 4,000 with free codes, else 25 for each frame, between 20,000 and
+    60,000."""
+    batch: int = 0
+    """Frames in a step; 0: all with free codes, 128 with an encoder."""
+    learning_rate: float = 3e-3
+    """Peak learning rate of Adam."""
+    starts: tuple[Start, ...] | None = None
+    """Where searches start; the best by `select` wins. Unset: pnd and random with free codes, else random."""
+    restarts: int = 1
+    """Seeds for each start."""
+    final: float = 1.0
+    """Steps of the final phase, on all observed points, as a share of those of a search."""
+    prior: Literal["paul", "adl", "adl-nuclear"] = "paul"
+    """The autoencoder; or its decoder alone (ADL), also with the nuclear norm of the shapes."""
+    nuclear: float = 0.01
+    """Weight of the nuclear norm (adl-nuclear)."""
+    solver: Literal["exact", "linear"] = "exact"
+    """Lower level: the minimiser, or the paper's projected least squares."""
+    bottleneck: int = 8
+    """Numbers in a code. Too many do little harm."""
+    sizes: tuple[int, ...] = (256, 128, 64, 32, 16)
+    """Hidden units of the autoencoder, from the shape to the code."""
+    dictionaries: tuple[int, ...] = (512, 256, 128, 64, 32, 16)
+    """Sizes of the block-sparse encoder."""
+    code_weight: float = 1e-3
+    """Weight of the squared code."""
+    decay: float = 1e-5
+    """Weight of the squared weights of the decoder."""
+    select: Literal["objective", "heldout"] = "heldout"
+    """Label-free criterion that chooses among starts and seeds. The objective is a poor one: what a start leaves
+    unexplained is small beside the regularisers."""
+    smooth: float = 0.0
+    """Weight of the root mean square second difference in time of the shapes (free codes, all frames in a step)."""
+    rigid: float = 0.2
+    """Share of a random search over which the shapes go from one rigid shape to free ones."""
+    pull: float = 0.2
+    """Share of a phase over which the pull of its start fades out."""
+    roll: float = 180.0
+    """Most turn of a training sample in the image plane (degrees), where a network gives the codes."""
+    size: SizeMeasure = "rms"
+    """2D size that sets the scale."""
+    scale_correction: int = 1
+    """Rounds of scale correction where frames have a scale of their own (weak perspective, perspective)."""
+    scale_by: Literal["auto", "norm", "bones"] = "auto"
+    """Correct by the norm of the shape or by its mean bone length; auto: bones where edges are given."""
+    fill: bool = True
+    """Give an encoder a linear prediction of the hidden points in place of zeros (up to 256 points)."""
+    holdout: float = 0.1
+    """Share of the observed points that the search does not see, to measure the quality without labels."""
+    mirror: Literal["auto", "none"] = "auto"
+    """Resolve the depth mirror by time or over the set; none leaves each frame its own."""
+
+    def __post_init__(self):
+        """Refuse what cannot work."""
+        super().__post_init__()
+        if not 0 <= self.holdout < 1:
+            raise InputError(f"holdout is {self.holdout}: it must be at least 0 and below 1")
+        for name in ("final", "nuclear", "code_weight", "decay", "smooth", "rigid", "pull", "roll"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        if self.starts is not None and not self.starts:
+            raise InputError("starts is empty: give one or more of random, rigid, pnd")
+        if self.select == "heldout" and not self.holdout:
+            raise InputError("select is 'heldout' but holdout is 0: say select objective, or hold points out")
+
+    def resolved(self, n_frames: int) -> "Config":
+        """With the rules for what is unset, for a number of frames."""
+        codes = self.codes
+        if codes == "auto":
+            codes = "free" if n_frames <= _MOST_FREE else "block-sparse"
+        free = codes == "free"
+        steps = 4000 if free else int(np.clip(25 * n_frames, 20_000, 60_000))
+        return dataclasses.replace(
+            self,
+            codes=codes,
+            steps=self.steps or steps,
+            batch=self.batch or (0 if free else 128),
+            starts=self.starts or (("pnd", "random") if free else ("random",)),
+        )
+
+
+class Batch(NamedTuple):
+    """What training sees of frames, leading axis frame.
+
+    `seen`: `Observations`; `number`: of the frame in the set; `start (frame, point, 3)`: object-frame shape of the
+    start, and `pull` how much D and A are drawn to it at first; `bend`: 1 where the frame has a neighbour on either
+    side in its clip; `loose`: 1 where shapes are free from the beginning.
+    """
+
+    seen: Observations
+    number: Any
+    start: Any
+    pull: Any
+    bend: Any
+    loose: Any
+
+
+class Terms(NamedTuple):
+    """What the forward pass gives, in the unit of the normalised measurements."""
+
+    code: Any
+    first: Any  # D
+    second: Any  # A
+    shape: Any  # object frame: what the image shows, and what the lower level adds
+    rotation: Any
+    turned: Any  # the mean shape M in the camera frame
+    misfit: Any  # (frame, 2): n(D), n(A)
+
+
+class Network(NamedTuple):
+    """The autoencoder as pure functions over its parameters."""
+
+    config: AutoencoderConfig
+    graph: Any
+
+    @classmethod
+    def of(cls, config: AutoencoderConfig) -> "Network":
+        """Its structure, without arrays."""
+        abstract = nnx.eval_shape(lambda: ProcrusteanAutoencoder(config, rngs=nnx.Rngs(params=0)))
+        return cls(config, nnx.split(abstract)[0])
+
+    def init(self, key):
+        """Fresh parameters."""
+        return nnx.to_pure_dict(nnx.state(ProcrusteanAutoencoder(self.config, rngs=nnx.Rngs(params=key))))
+
+    def apply(self, params, batch: Batch, free: Any, solver: str, autoencoder: bool) -> Terms:
+        """Forward pass and lower level. `free (frame, 1)` in [0, 1] scales the codes: 0 is one rigid shape."""
+        net = nnx.merge(self.graph, params)
+        seen = batch.seen
+        if self.config.columns == 3:
+            measured = measure_perspective(seen.inputs, seen.trust, seen.depth)
+            rows = adjoint_perspective(measured, seen.inputs, seen.trust)
+        else:
+            measured = measure_weak(seen.inputs, seen.trust) / seen.depth[:, None, None]
+            rows = adjoint_weak(measured, seen.trust)
+        points = measured if self.config.columns == 2 else seen.inputs * seen.depth[:, None, None]
+        code = free * net.lift(batch.number, points, seen.trust, rows)
+        first = net.decode(code)
+        second = net.decode(net.encode(first)) if autoencoder else first
+        return Terms(code, first, second, *lower_level(first, second, seen, self.config.columns == 3, solver))
+
+
+def lower_level(first, second, seen: Observations, perspective: bool, solver: str):
+    """`(shape, rotation, turned, misfit)` of the lower level (module docstring) for object-frame shapes D and A, each
+    `(frame, point, 3)`, centred. Points of weight 0 are free, as all depths are."""
+    mean = 0.5 * (first + second)
+    if solver == "linear":
+        rotation = _pose(jnp.concatenate([first, second], 1), seen, perspective, solve_onp_linear, 2)
+    else:
+        rotation = _pose(jax.lax.stop_gradient(mean), seen, perspective, solve_onp, 1)
+    turned = jnp.einsum("fpj,fij->fpi", mean, rotation)
+    apart = 0.5 * jnp.einsum("fpj,fij->fpi", second - first, rotation)  # of each from the mean
+    apart = apart - masked_mean(apart, seen.weights)  # both are centred on what the image shows (eq. 2.15)
+
+    def misfit(sign):
+        residual = image_residual(turned + sign * apart, seen, perspective)
+        square = seen.weights * jnp.sum(residual**2, -1) + apart[..., 2] ** 2
+        square = square + (seen.weights <= 0) * jnp.sum(apart[..., :2] ** 2, -1)
+        return jnp.sqrt(jnp.mean(square, -1) + _FINITE)
+
+    shown = seen.weights[..., None] > 0
+    fused = turned.at[..., :2].add(-jnp.where(shown, image_residual(turned, seen, perspective), 0.0))
+    shape = jnp.einsum("fpi,fij->fpj", fused, rotation)
+    return shape, rotation, turned, jnp.stack([misfit(-1.0), misfit(1.0)], -1)
+
+
+def image_residual(turned, seen: Observations, perspective: bool):
+    """`(frame, point, 2)` residual of camera-frame shapes in the normalised equations, which know no translation."""
+    depth = seen.depth[:, None, None]
+    image, target = turned[..., :2], measure_weak(seen.points, seen.weights)
+    if perspective:
+        image, target = image - seen.points * turned[..., 2:], target * depth
+    else:
+        target = target / depth
+    return image - masked_mean(image, seen.weights) - target
+
+
+def _pose(shape, seen: Observations, perspective: bool, solve, copies: int):
+    """Rotation of `shape`, which holds the points `copies` times. Perspective: the image of a point at depth t_z + z
+    is that of an orthographic camera times it (POSIT, DeMenthon and Davis, IJCV 15, 1995), three times over."""
+    points = jnp.concatenate([seen.points] * copies, 1)
+    weights = jnp.concatenate([seen.weights] * copies, 1)
+    depth = seen.depth[:, None, None]
+    if not perspective:
+        return solve(shape, points / depth, weights).rotation
+    rotation = solve(shape, points * depth, weights).rotation
+    for _ in range(3):
+        z = jnp.einsum("fpj,fj->fp", shape, rotation[:, 2])[..., None]
+        rotation = solve(shape, points * jnp.maximum(depth + z, 0.1 * depth), weights).rotation
+    return rotation
+
+
+class _Trainer:
+    """The phases of one fit share these."""
+
+    def __init__(self, landmarks: Landmarks, camera: str, config: Config):
+        self.config, self.landmarks = config, landmarks
+        self.perspective = camera == "perspective"
+        self.network = Network.of(
+            AutoencoderConfig(
+                n_points=landmarks.n_points,
+                bottleneck=config.bottleneck,
+                sizes=config.sizes,
+                codes=config.codes,  # type: ignore[arg-type]
+                n_codes=landmarks.n_frames,
+                dictionaries=config.dictionaries,
+                columns=3 if self.perspective else 2,
+            )
+        )
+        self.normalizer = Normalizer(camera, config.size).fitted(landmarks)
+        self.sequence = None if landmarks.sequence is None else np.asarray(landmarks.sequence)
+        self.edges = None if landmarks.edges is None else np.asarray(landmarks.edges)
+        self.bend = _neighboured(self.sequence, landmarks.n_frames)
+        self._apply = jax.jit(lambda params, batch: self.terms(params, batch, 1.0))
+
+    def terms(self, params, batch: Batch, free) -> Terms:
+        """Forward pass under the config."""
+        free = jnp.maximum(free, batch.loose)[:, None]
+        return self.network.apply(params, batch, free, self.config.solver, self.config.prior == "paul")
+
+    def cost(self, params, terms: Terms, batch: Batch):
+        """The objective, and its parts."""
+        config = self.config
+        first, second = terms.misfit[:, 0], terms.misfit[:, 1]
+        aux = {"first": jnp.mean(first), "second": jnp.mean(second)}
+        if config.prior != "paul":
+            loss = jnp.mean(first)
+        elif config.solver == "exact":
+            loss = jnp.mean(jnp.sqrt(2 * (first**2 + second**2)))
+        else:
+            loss = jnp.mean(first + second)
+        loss = loss + config.code_weight * jnp.mean(jnp.sum(terms.code**2, -1))
+        if config.decay:
+            weights = [x for k, x in jax.tree.leaves_with_path(params["decoder"]) if "kernel" in str(k)]
+            loss = loss + config.decay * sum(jnp.sum(x**2) for x in weights)
+        if config.prior == "adl-nuclear":
+            rows = terms.first.reshape(len(terms.first), -1)
+            loss = loss + config.nuclear * nuclear_norm(
+                rows / np.sqrt(terms.first.shape[0] * terms.first.shape[1])
+            )
+        if config.smooth:
+            bent = terms.shape[2:] - 2 * terms.shape[1:-1] + terms.shape[:-2]
+            rms = jnp.sqrt(jnp.mean(jnp.sum(bent**2, -1), -1) + _FINITE)
+            aux["bent"] = jnp.sum(batch.bend[1:-1] * rms) / jnp.maximum(jnp.sum(batch.bend[1:-1]), 1)
+            loss = loss + config.smooth * aux["bent"]
+        return loss, aux
+
+    def objective(self, params, batch: Batch, key, progress):
+        """Loss of a batch, and what to record."""
+        config = self.config
+        if config.roll and config.codes != "free":
+            points, inputs = rolled((batch.seen.points, batch.seen.inputs), key, config.roll)
+            batch = batch._replace(seen=batch.seen._replace(points=points, inputs=inputs))
+        free = jnp.clip(progress / config.rigid, 0, 1) if config.rigid else 1.0
+        terms = self.terms(params, batch, free)
+        loss, aux = self.cost(params, terms, batch)
+        if config.pull:
+            fade = jnp.clip(1 - progress / config.pull, 0, 1)
+            rms = lambda shape: jnp.sqrt(jnp.mean(jnp.sum((shape - batch.start) ** 2, -1), -1) + _FINITE)
+            loss = loss + fade * jnp.mean(batch.pull * (rms(terms.first) + rms(terms.second)))
+        return loss, aux
+
+    def criteria(self, params, data: Batch):
+        """Over all frames: the objective, and the error at the points that training does not see, as a fraction of
+        the object's size."""
+
+        def some(batch):
+            terms = self.terms(params, batch, 1.0)
+            gap = heldout_residual(terms.turned, batch.seen, self.perspective)
+            error = jnp.sum(batch.seen.heldout * jnp.sqrt(jnp.sum(gap**2, -1) + _FINITE), -1)
+            return terms, error
+
+        n = len(data.number)
+        flat = lambda x: x.reshape(-1, *x.shape[2:])[:n]
+        terms, error = jax.tree.map(flat, jax.lax.map(some, blocks(data)))
+        loss, _ = self.cost(params, terms, data)
+        return {"objective": loss, "heldout": jnp.sum(error) / jnp.maximum(jnp.sum(data.seen.heldout), 1e-6)}
+
+    def engine(self, session: Session) -> Engine:
+        """The engine for this objective."""
+        return Engine(Problem(self.network.init, self.objective, self.criteria), self.config, session)
+
+    def batch(self, seen: Observations, start=None, pull: Any = 1.0, loose: float = 1.0) -> Batch:
+        """Data of all frames; `start (frame, point, 3)` object-frame shapes."""
+        n, p = seen.weights.shape
+        return Batch(
+            seen=seen,
+            number=jnp.arange(n),
+            start=jnp.zeros((n, p, 3)) if start is None else jnp.asarray(start, jnp.float32),
+            pull=jnp.broadcast_to(jnp.float32(0 if start is None else pull), (n,)),
+            bend=jnp.asarray(self.bend, jnp.float32),
+            loose=jnp.full(n, loose, jnp.float32),
+        )
+
+    def initial(self, key, start):
+        """Stacked parameters of all restarts. Free codes begin at the principal components of the start."""
+        params = jax.vmap(self.network.init)(jax.random.split(key, self.config.restarts))
+        if start is not None and self.config.codes == "free":
+            params["codes"] = jnp.broadcast_to(
+                _principal(start, self.config.bottleneck), params["codes"].shape
+            )
+        return params
+
+    def lifted(self, params, data: Batch) -> Terms:
+        """Terms of all frames on the host, a block at a time."""
+        parts = blocks(data)
+        found = [
+            jax.tree.map(np.asarray, self._apply(params, jax.tree.map(lambda x, i=i: x[i], parts)))
+            for i in range(len(parts.number))
+        ]
+        return jax.tree.map(lambda *x: np.concatenate(x)[: len(data.number)], *found)
+
+
+def _neighboured(sequence: np.ndarray | None, n: int) -> np.ndarray:
+    """`(frame,)` bool: the frames before and after are of the same clip."""
+    if sequence is None:
+        return np.zeros(n, bool)
+    same = np.r_[False, sequence[1:] == sequence[:-1], False]
+    return same[1:] & same[:-1]
+
+
+def _principal(shapes: np.ndarray, count: int):
+    """`(frame, count)` principal components of shapes `(frame, point, 3)`, the first of standard deviation 0.3."""
+    rows = np.asarray(shapes, np.float64).reshape(len(shapes), -1)
+    u, s, _ = np.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    code = np.zeros((len(rows), count))
+    k = min(count, len(s))
+    code[:, :k] = 0.3 * np.sqrt(len(rows)) * u[:, :k] * s[:k] / max(s[0], 1e-9)
+    return jnp.asarray(code, jnp.float32)
+
+
+def start_shapes(
+    name: Start, seen: Observations, camera: str, sequence: np.ndarray | None, seed: int, session: Session
+) -> np.ndarray:
+    """Object-frame shapes `(frame, point, 3)` of a solver on the points of positive weight, in the unit of the
+    measurements, aligned with each other."""
+    weights, depth = np.asarray(seen.weights), np.asarray(seen.depth)[:, None, None]
+    points = np.asarray(seen.points) * (depth if camera == "perspective" else 1 / depth)
+    if name == "rigid":
+        shapes = rigid_shapes(points, weights, np.asarray(seen.inputs))
+    else:
+        landmarks = Landmarks(points2d=points.astype(np.float32), visible=weights > 0, sequence=sequence)
+        model = "orthographic" if camera == "orthographic" else "weak-perspective"
+        shapes = np.asarray(
+            pnd.fit(landmarks, model, pnd.Config(), seed, session).reconstruction.camera_points
+        )
+    shapes = shapes - shapes.mean(1, keepdims=True)
+    aligned, _ = jax.jit(align)(jnp.asarray(shapes, jnp.float32))
+    return np.asarray(aligned)
+
+
+def mirrored_start(shape, rotation, flip) -> np.ndarray:
+    """Object-frame shapes with those of `flip` mirrored in depth, turned towards the mean of the others."""
+    camera = np.einsum("fpj,fij->fpi", shape, rotation) * _MIRROR
+    kept = shape[~flip] if not flip.all() else shape
+    target = jnp.broadcast_to(jnp.asarray(kept.mean(0)), shape.shape)
+    found = align_rigid(jnp.asarray(camera), target)
+    turned = np.asarray(apply(found, jnp.asarray(camera)))
+    return np.where(flip[:, None, None], turned, shape)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PAUL(NetworkModel):
+    """A trained encoder and autoencoder: lifts unseen frames with the same points."""
+
+    METHOD = "paul"
+
+    solver: str
+
+    @staticmethod
+    def network_of(config: dict[str, Any]) -> Network:
+        """The network of a config's fields, without arrays."""
+        return Network.of(AutoencoderConfig(**config))
+
+    def lift(self, landmarks: Landmarks) -> Reconstruction:
+        """Codes by the encoder, shapes by the decoder, cameras by OnP; observed points keep their x and y. `mirror` is
+        what the network was trained on; `jnrsfm.geometry.handedness.relabel` resolves the frames of a clip anew."""
+        seen, frames = self.observed(landmarks)
+        n, p = seen.weights.shape
+        nothing = jnp.zeros(n)
+        data = Batch(seen, jnp.arange(n), jnp.zeros((n, p, 3)), nothing, nothing, nothing)
+        apply_ = jax.jit(lambda params, batch: self.network.apply(params, batch, 1.0, self.solver, True))
+        parts = blocks(data)
+        terms = [
+            apply_(self.params, jax.tree.map(lambda x, i=i: x[i], parts)) for i in range(len(parts.number))
+        ]
+        shape = np.concatenate([t.shape for t in terms])[:n]
+        rotation = np.concatenate([t.rotation for t in terms])[:n]
+        found = self.normalizer.reconstruction(landmarks, frames, shape, rotation, np.asarray(seen.depth))
+        return found if found.mirror == "perspective" else found.replace(mirror=self.mirror)
+
+
+def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+    """Train on landmarks and reconstruct them: the phases of the module docstring."""
+    if landmarks.n_frames < 3:
+        raise InputError(
+            f"paul needs at least 3 frames, but there are {landmarks.n_frames}: use deep-nrsfm++ to lift"
+        )
+    config = config.resolved(landmarks.n_frames)
+    trainer = _Trainer(landmarks, camera, config)
+    perspective = trainer.perspective
+    key = jax.random.key(seed)
+    seen, frames = trainer.normalizer(landmarks)
+    kept, held = hold_out(np.asarray(seen.weights), config.holdout, 5 if perspective else 4, seed)
+    hidden = seen._replace(weights=jnp.asarray(kept), heldout=jnp.asarray(held))
+    if config.fill and config.codes != "free":
+        # What fills the search's gaps must not have seen its held-out points.
+        hidden = trainer.normalizer.with_covariance(hidden).filled(hidden, landmarks.defined)
+        trainer.normalizer = trainer.normalizer.with_covariance(seen)
+        seen = trainer.normalizer.filled(seen, landmarks.defined)
+
+    engine = trainer.engine(session)
+    facts: dict[str, Any] = {"codes": config.codes, "search": {}}
+    ends = []  # (criteria, params, start) of all that the searches have left
+    for i, name in enumerate(config.starts or ()):
+        try:
+            begin = (
+                None
+                if name == "random"
+                else start_shapes(name, hidden, camera, trainer.sequence, seed, session)
+            )
+        except InputError as error:
+            if len(config.starts or ()) == 1:
+                raise
+            session.say(f"paul: no start from {name}: {error}")
+            continue
+        data = trainer.batch(hidden, begin, loose=float(begin is not None))
+        first = trainer.initial(jax.random.fold_in(key, 100 + i), begin)
+        found = engine.train(data, jax.random.fold_in(key, i), phase=f"search, {name}", start=first)
+        facts["search"][name] = list(found.criteria)
+        for j, criteria in enumerate(found.criteria):
+            ends.append((criteria, jax.tree.map(lambda x, j=j: x[j], found.all_params), name))
+    ends.sort(key=lambda end: end[0][config.select])
+    criteria, params, facts["start"] = ends[0]
+    heldout = heldout_item(criteria, hidden, config.holdout)
+    spread = None
+    if len(ends) > 1:
+        spread = np.stack([_camera_shapes(trainer, p, seen, frames) for _, p, _ in ends[:2]])
+
+    final = max(1, round(config.final * (config.steps or 0)))
+    train = lambda data, number, phase, steps: engine.train(
+        data,
+        jax.random.fold_in(key, number),
+        phase=phase,
+        steps=steps,
+        start=jax.tree.map(lambda x: x[None], params),
+    )
+    if camera != "orthographic":
+        for turn in range(config.scale_correction):
+            hidden, seen = (
+                corrected_scale(
+                    d,
+                    trainer.lifted(params, trainer.batch(d)).first,
+                    perspective,
+                    trainer.edges,
+                    config.scale_by,
+                )
+                for d in (hidden, seen)
+            )
+            found = train(trainer.batch(hidden), 10 + turn, f"scale-{turn + 1}", max(1, final // 2))
+            params, criteria = found.params, found.criteria[0]
+            heldout = heldout_item(criteria, hidden, config.holdout)
+            facts[f"scale-{turn + 1}"] = criteria
+
+    data = trainer.batch(seen)
+    if config.mirror == "auto":
+        terms = trainer.lifted(params, data)
+        resolved = resolve_mirrors(terms.shape, trainer.sequence)
+        facts["mirror_before"] = resolved.summary()
+        if resolved.method != "none" and (perspective or resolved.flip.any()):
+            flip = resolved.flip if resolved.flip.mean() <= 0.5 else ~resolved.flip
+            data = trainer.batch(seen, mirrored_start(terms.shape, terms.rotation, flip), resolved.margin)
+            if perspective and final:
+                # Perspective images tell the hand of the whole, though a network may settle in the other: try both.
+                hands = {}
+                for hand, sign in (("as found", 1.0), ("mirrored", -1.0)):
+                    one = data._replace(start=data.start * sign)
+                    found = train(one, 20, f"hand, {hand}", max(1, final // 2))
+                    hands[hand] = (found.criteria[0]["objective"], found.params)
+                facts["hands"] = {hand: value for hand, (value, _) in hands.items()}
+                params = min(hands.values(), key=lambda end: end[0])[1]
+                data = trainer.batch(seen)
+    if config.final > 0:
+        found = train(data, 1, "final", final)
+        params, facts["final"] = found.params, found.criteria[0]
+
+    terms = trainer.lifted(params, data)
+    depth = np.asarray(seen.depth)
+    best = trainer.normalizer.reconstruction(landmarks, frames, terms.shape, terms.rotation, depth)
+    if config.mirror == "auto":
+        if perspective:  # the images have chosen: only say where the shapes disagree
+            resolved = resolve_mirrors(best.points3d, best.sequence)
+            best = best.replace(mirror_margin=np.where(resolved.flip, 0, resolved.margin).astype(np.float32))
+        else:
+            best, resolved = relabel(best)
+        facts["mirror"] = resolved.summary()
+    facts["misfit"] = float(terms.misfit[:, 0].mean())
+    model = None
+    if config.codes != "free":
+        model = PAUL(trainer.network, params, trainer.normalizer, landmarks.names, best.mirror, config.solver)
+    return Fitted(best, model, heldout, spread, facts)
+
+
+def _camera_shapes(trainer: _Trainer, params, seen: Observations, frames) -> np.ndarray:
+    """`(frame, point, 3)` camera-frame shapes."""
+    terms = trainer.lifted(params, trainer.batch(seen))
+    found = trainer.normalizer.reconstruction(
+        trainer.landmarks, frames, terms.shape, terms.rotation, np.asarray(seen.depth)
+    )
+    return np.asarray(found.camera_points)
+
+
+INFO = MethodInfo(
+    name=PAUL.METHOD,
+    kind="learned",
+    summary="autoencoder of aligned shapes, depths and cameras solved for; any camera, short or long sets, gaps",
+    cameras=("orthographic", "weak-perspective", "perspective"),
+    missing=True,
+    needs_order=False,
+    unseen=True,
+    source="Wang, Lucey: PAUL, CVPR 2021",
+    config=Config,
+    fit=fit,
+    load=PAUL.load,
+)
