@@ -18,6 +18,7 @@ MODEL_FILE = "model.npz"
 RECONSTRUCTION_FILE = "reconstruction.npz"
 LANDMARKS_FILE = "landmarks.npz"
 CARD_FILE = "card.json"
+RATES_BEFORE = "learning_rates_before"  # in config.yaml, where a run was resumed at a lower rate
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,8 +55,8 @@ def fit(
     orthographic. `config` is the method's `Config` (default settings where None); `restarts` and other
     keyword arguments override its fields. With `out` a run folder is written: `config.yaml`, `metrics.jsonl`,
     `checkpoints/`, `landmarks.npz`, `model.npz`, `reconstruction.npz`, `card.json`, `report.html`,
-    `report.png`; `resume=True` goes on with an interrupted one. `reference` is 3D to show and score in the
-    report; nothing is fitted to it or chosen by it.
+    `report.png`; `resume=True` goes on with an interrupted one, or at a lower `learning_rate` with one that diverged.
+    `reference` is 3D to show and score in the report; nothing is fitted to it or chosen by it.
 
     Raises InputError, one line, for what the user can mend: unknown method or setting, landmarks that do not
     suffice for the camera, a folder that holds another run, training that diverges.
@@ -201,31 +202,44 @@ def _judge(landmarks: Landmarks, fitted: Fitted) -> tuple[Reconstruction, dict[s
 
 
 def _open_run(folder: Path, record: dict[str, Any], landmarks: Landmarks, reference, resume: bool) -> None:
-    """Create a run folder, or check that the one to resume was made with the same settings."""
-    settings_file = folder / "config.yaml"
+    """Create a run folder, or check that the one to resume was made with the same settings. One may change: a run that
+    diverged goes on from its last good checkpoint at a lower learning rate."""
     if resume:
         before = _run_record(folder)
+        rates = before.pop(RATES_BEFORE, [])
         changed = _changed(before, record)
         if (folder / LANDMARKS_FILE).is_file():
             changed += _other_landmarks(io.read_landmarks(folder / LANDMARKS_FILE), landmarks)
-        if changed:
+        finished = (folder / RECONSTRUCTION_FILE).is_file()
+        lowered = changed == ["learning_rate"] and not finished
+        lowered = lowered and record["config"]["learning_rate"] < before["config"]["learning_rate"]
+        if changed and not lowered:
             raise InputError(
-                f"{folder}: was run with another {', '.join(changed)}: resume with the same, or choose "
-                "another folder"
+                f"{folder}: was run with another {', '.join(changed)}: resume with the same (the learning rate of an "
+                "unfinished run may be lowered), or choose another folder"
             )
+        if lowered:
+            rates = [*rates, before["config"]["learning_rate"]]
+        if rates:  # how it was trained until now stays on record
+            record[RATES_BEFORE] = rates
+            _write_settings(folder, record)
         return
     try:
         if folder.exists() and any(folder.iterdir()):
             raise InputError(f"{folder}: holds another run: choose another folder, empty it, or resume")
         folder.mkdir(parents=True, exist_ok=True)
         io.write_landmarks(folder / LANDMARKS_FILE, landmarks, reference)
-        beside = settings_file.with_suffix(".tmp")
-        beside.write_text(settings.to_yaml(record))
-        beside.replace(settings_file)
+        _write_settings(folder, record)
     except OSError as error:
         raise InputError(
             f"{folder}: cannot write ({error.strerror}): choose another folder or make room"
         ) from error
+
+
+def _write_settings(folder: Path, record: dict[str, Any]) -> None:
+    beside = folder / "config.tmp"
+    beside.write_text(settings.to_yaml(record))
+    beside.replace(folder / "config.yaml")
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

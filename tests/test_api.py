@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from jnrsfm import api, datasets, io, settings
-from jnrsfm.errors import InputError
+from jnrsfm.errors import Diverged, InputError
 from jnrsfm.methods import METHODS, MethodInfo
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -131,6 +131,27 @@ def test_other_landmarks_do_not_go_on_from_a_checkpoint(run):
             api.fit(other, out=out, resume=True, **TINY)
     found = api.fit(same, out=out, resume=True, **TINY)  # what is stored for a hidden point is nothing
     np.testing.assert_array_equal(found.reconstruction.points3d, run[3].reconstruction.points3d)
+
+
+def test_a_run_that_diverged_goes_on_at_a_lower_rate_and_at_no_other_change(tmp_path):
+    landmarks, _ = walk()
+    fit = lambda rate, **options: api.fit(
+        landmarks, out=tmp_path / "run", **(TINY | {"learning_rate": rate} | options)
+    )
+    with pytest.raises(Diverged, match="resume from step 0 with a lower learning_rate"):
+        fit(1e38)
+    for options in ({"rate": 1.1e38}, {"rate": 1e-3, "clip_norm": 0.5}):
+        with pytest.raises(InputError, match=r"was run with another .*learning_rate"):
+            fit(**options, resume=True)
+    found = fit(1e-3, resume=True)
+    plain = api.fit(landmarks, **(TINY | {"learning_rate": 1e-3}))  # it diverged in the first dispatch
+    np.testing.assert_array_equal(found.reconstruction.points3d, plain.reconstruction.points3d)
+    record = settings.read_yaml(tmp_path / "run" / "config.yaml")
+    assert (record["config"]["learning_rate"], record["learning_rates_before"]) == (1e-3, [1e38])
+    with pytest.raises(InputError, match="another learning_rate"):  # nothing is left to train at it
+        fit(1e-4, resume=True)
+    again = fit(1e-3, resume=True)
+    np.testing.assert_array_equal(again.reconstruction.points3d, plain.reconstruction.points3d)
 
 
 @pytest.mark.fast

@@ -229,11 +229,10 @@ class Engine:
 
     def _cause(self, done: int, count: int) -> str:
         config = self.config
-        kept = f", last good checkpoint at step {done} kept" if self.session.folder else ""
-        return (
-            f"training diverged between steps {done} and {done + count} (not finite){kept}: "
-            f"lower learning_rate (now {config.learning_rate:g}) or clip_norm (now {config.clip_norm:g})"
-        )
+        lower = f"lower learning_rate (now {config.learning_rate:g}) or clip_norm (now {config.clip_norm:g})"
+        if self.session.folder:
+            lower = f"resume from step {done} with a lower learning_rate, or start anew and {lower}"
+        return f"training diverged between steps {done} and {done + count} (not finite): {lower}"
 
 
 def _at(tree: PyTree, which) -> PyTree:

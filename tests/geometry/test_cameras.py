@@ -38,6 +38,16 @@ def test_projections(dtype):
     np.testing.assert_array_equal(project_orthographic(points), points[..., :2])
 
 
+def test_numpy_arrays_will_do_outside_of_jit():
+    points = np.float32(scene(0))
+    pixels = cameras.project_perspective(points, np.float32(np.broadcast_to(K, (3, 3, 3))))
+    rays = cameras.pixels_to_rays(np.asarray(pixels), np.float32(K)[None])
+    turn = cameras.look_at(points[:, 0])
+    np.testing.assert_allclose(rays, points[..., :2] / points[..., 2:], atol=1e-4)
+    assert not np.any(cameras.rotate_rays(np.asarray(rays), np.asarray(turn))[:, 0].round(3))
+    np.testing.assert_array_equal(cameras.project_orthographic(points), points[..., :2])
+
+
 def test_one_camera_serves_many_frames():
     pixels = np.float32(100 * scene(1, (2, 3))[..., :2])
     one = jnp.asarray(K, jnp.float32)

@@ -13,7 +13,7 @@ from jnrsfm.geometry import normalization
 
 
 class norm:
-    """The functions under test, jitted: as users call them, and so that NumPy arrays will do here."""
+    """The functions under test, jitted: as users call them."""
 
     measure_weak = jax.jit(normalization.measure_weak)
     measure_perspective = jax.jit(normalization.measure_perspective)
@@ -188,3 +188,40 @@ def test_gradients():
 
         data = tuple(jnp.asarray(x) for x in (shape, rays, t[..., 2]))
         check_grads(jax.jit(residual), data, order=2, modes=("rev",))
+
+
+def test_a_nan_ray_at_a_hidden_point_meets_the_perspective_equations():
+    _, _, shape, t, rays, _, weights = (np.float32(x) for x in sample(5))
+    soiled = rays.copy()
+    soiled[weights == 0] = np.nan
+    measured = norm.measure_perspective(rays, weights, t[..., 2])
+    pull = jax.jit(
+        jax.grad(lambda s, r: (weights[..., None] * normalization.reproject_perspective(s, r, weights)).sum())
+    )
+    for f in (
+        lambda r: norm.reproject_perspective(shape, r, weights),  # its value at hidden points too
+        lambda r: norm.adjoint_perspective(measured, r, weights),
+        lambda r: pull(shape, r),
+    ):
+        assert np.isfinite(f(rays)).all()
+        np.testing.assert_array_equal(f(soiled), f(rays))
+
+
+def test_numpy_arrays_will_do():
+    """The typed interface takes them, outside of `jit` too; so do the dense dictionaries."""
+    dictionary, _, shape, t, rays, plane, weights = (np.float32(x) for x in sample(6))
+    for name, arguments in {
+        "measure_weak": (plane, weights),
+        "measure_perspective": (rays, weights, t[..., 2]),
+        "reproject_weak": (shape[..., :2], weights),
+        "reproject_perspective": (shape, rays, weights),
+        "adjoint_weak": (plane, weights),
+        "adjoint_perspective": (plane, rays, weights),
+        "translation_weak": (shape[..., :2], plane, weights),
+        "translation_perspective": (shape, rays, weights, t[..., 2]),
+        "dictionary_weak": (dictionary, weights),
+        "dictionary_perspective": (dictionary, rays, weights),
+    }.items():
+        np.testing.assert_allclose(
+            getattr(normalization, name)(*arguments), getattr(norm, name)(*arguments), rtol=1e-4, atol=1e-5
+        )
