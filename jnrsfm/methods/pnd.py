@@ -32,8 +32,8 @@ from jnrsfm.types import Landmarks
 
 _ALIGNMENTS = {"best": ("likelihood", "tangent"), "tangent": ("tangent",), "likelihood": ("likelihood",)}
 _CHUNK = 20
-_LEAST_FRAMES = 6
-_LEAST_POINTS = 5
+LEAST_FRAMES = 6
+LEAST_POINTS = 5
 _STILL = 0.9  # of the noise after a chunk over that before it: the data are explained
 
 
@@ -75,9 +75,9 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     Raises InputError where there are fewer than 6 frames or 5 points, or the likelihood is not finite (points that
     do not move as one object).
     """
-    if landmarks.n_frames < _LEAST_FRAMES or landmarks.n_points < _LEAST_POINTS:
+    if landmarks.n_frames < LEAST_FRAMES or landmarks.n_points < LEAST_POINTS:
         raise InputError(
-            f"pnd: needs at least {_LEAST_FRAMES} frames and {_LEAST_POINTS} points and there are "
+            f"pnd: needs at least {LEAST_FRAMES} frames and {LEAST_POINTS} points and there are "
             f"{landmarks.n_frames} and {landmarks.n_points}: give more, or use rigid"
         )
     data = measure(landmarks, camera, max(1, min(config.camera_rank, (landmarks.n_points - 1) // 3)))

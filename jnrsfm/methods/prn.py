@@ -1,21 +1,25 @@
-r"""Procrustean regression networks: 3D shapes of consecutive frames, aligned with each other, are of low rank.
+r"""Procrustean regression networks: the 3D shapes of a window of frames, aligned with each other, are of low rank.
 
 For a window of frames with camera-frame shapes `X_f`, from any network or free, the cost is
 
     J = mean_f 1/2 mean_p |xy_fp - u_fp|^2 + weight * g(Y / sqrt(L P)),   Y = align(X_1 ... X_L),
 
 with `u` the landmarks (only visible points count; the translation of the frame is free), and g the nuclear norm of
-the L x 3P matrix of aligned shapes, or the log-determinant surrogate of its rank. No camera is estimated: the
-alignment removes it, and its derivative (`geometry.generalized_procrustes`) teaches the depth. Networks enter by
-their output only (`procrustean_cost`).
+the L x 3P matrix of aligned shapes as published, or the log-determinant surrogate of the rank of their deviations
+from the mean. No camera is estimated: the alignment removes it, and its derivative
+(`geometry.generalized_procrustes`) teaches the depth. Networks enter by their output only (`procrustean_cost`).
 
-The fit: *search* trains on all observed points but a held-out tenth, with restarts; *final* on all. Training may
-begin from the depths of the rigid factorisation, whose pull fades out. `network="none"` is Procrustean regression:
-the shapes themselves are the unknowns, all frames are one window, and there is no model for unseen frames.
+Of the two costs only the log-determinant, and only with a small `epsilon`, is lower at true shapes than at the rigid
+one with its views as seen; but it has local minima, so the depths begin at those of a solver, the Procrustean normal
+distribution by default, whose pull fades out.
+
+The fit: *search* trains on all observed points but a held-out tenth, with restarts; *final* on all. `network="none"`
+is Procrustean regression: the shapes themselves are the unknowns, all frames are one window, and there is no model
+for unseen frames.
 
 Source: Park, Lee, Kwak, Procrustean Regression Networks, 2020, and its supplement; Park, Lee, Kwak, Procrustean
-Regression, IEEE TIP 27(1), 2018. The log-determinant as default, the rigid start, the held-out points and the
-resolved mirror are ours; the paper subtracts no mean shape from Y, and neither do we.
+Regression, IEEE TIP 27(1), 2018. The log-determinant, windows of frames from anywhere in the set, the start, the
+held-out points and the resolved mirror are ours.
 """
 
 import dataclasses
@@ -30,6 +34,7 @@ from jaxtyping import Array, Float
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.generalized_procrustes import align
 from jnrsfm.geometry.handedness import resolve_mirrors
+from jnrsfm.methods import pnd
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
 from jnrsfm.methods.rigid_start import rigid_shapes
@@ -40,6 +45,7 @@ from jnrsfm.training import Engine, Problem, Session, TrainConfig
 from jnrsfm.types import Landmarks, Reconstruction
 
 _FRAMES = 4096  # at a time, outside training
+_WINDOWS = 32  # at least, to draw from
 _ALIGN = {"max_iterations": 30, "tolerance": 1e-4}  # a step needs no more: rounding of the network is larger
 
 
@@ -49,30 +55,33 @@ class Config(TrainConfig):
 
     network: Literal["residual", "none"] = "residual"
     """The fully connected network, or none: the shapes themselves are optimised."""
-    steps: int = 6000
+    steps: int = 1000
     """Optimiser steps of the search phase."""
-    batch: int = 2
+    batch: int = 1
     """Windows in a step (with a network)."""
-    window: int = 64
-    """Consecutive frames that are aligned with each other. The camera has to turn within a window."""
+    window: int = 256
+    """Frames that are aligned with each other. The camera has to turn within a window."""
+    frames: Literal["any", "consecutive"] = "any"
+    """Frames of a window: drawn from the whole set, or consecutive ones of a clip, `spacing` apart. Where the camera
+    turns with the period of the motion, consecutive frames cannot tell one from the other."""
+    spacing: int = 1
+    """Frames from one of a window to the next (consecutive)."""
     hop: int = 16
-    """Frames between the starts of neighbouring windows."""
+    """Frames between the starts of neighbouring windows (consecutive)."""
     restarts: int = 1
     """Seeds trained at once."""
     final: float = 0.5
     """Steps of the final phase, on all observed points, as a share of `steps`."""
     cost: Literal["log-determinant", "nuclear"] = "log-determinant"
-    """Low-rank cost of the aligned shapes. The nuclear norm, as published, shrinks what it should keep; the
-    log-determinant lets the largest singular value grow for little: a tall object seen at a low tilt can come out too
-    deep (experiments/prn)."""
-    weight: float = 0.01
+    """Low-rank cost of the aligned shapes (module docstring)."""
+    weight: float = 0.003
     """Weight of the low-rank cost against the squared reprojection error."""
-    epsilon: float = 0.005
+    epsilon: float = 0.002
     """Singular values below this share of the object's size are taken for noise (log-determinant)."""
-    epsilon_start: float = 0.05
+    epsilon_start: float = 0.005
     """`epsilon` at the beginning; it falls to its end at two thirds of the search (graduated non-convexity)."""
-    start: Literal["rigid", "flat"] = "rigid"
-    """Depths to begin with: of the rigid factorisation, or 0."""
+    start: Literal["pnd", "rigid", "flat"] = "pnd"
+    """Depths to begin with: of the Procrustean normal distribution, of the rigid factorisation, or 0."""
     start_share: float = 0.1
     """Share of the search during which the network is drawn to the start; the pull fades out."""
     width: int = 256
@@ -91,8 +100,10 @@ class Config(TrainConfig):
     def __post_init__(self):
         """Refuse what cannot work."""
         super().__post_init__()
-        if self.window < 3 or self.hop < 1:
-            raise InputError(f"window is {self.window} and hop is {self.hop}: give at least 3 and 1 frames")
+        if self.window < 3 or self.hop < 1 or self.spacing < 1:
+            raise InputError(
+                f"window is {self.window}, hop {self.hop} and spacing {self.spacing}: give at least 3, 1 and 1 frames"
+            )
         if not 0 <= self.holdout < 1:
             raise InputError(f"holdout is {self.holdout}: it must be at least 0 and below 1")
         if self.select == "heldout" and not self.holdout:
@@ -105,12 +116,11 @@ class Config(TrainConfig):
 
 
 class Windows(NamedTuple):
-    """Consecutive frames, one window an item; leading axes (window, frame).
+    """Frames that are aligned with each other, one window an item; leading axes (window, frame).
 
     `frame`: number of the frame in the set; `present`: 1, or 0 where a clip is shorter than the window; the others
     as in `Observations`; `z`: depths to begin with, and `pull` how much the network is drawn to them;
-    `settled (window,)`: 1 where `epsilon` is at
-    its end.
+    `settled (window,)`: 1 where `epsilon` is at its end.
     """
 
     frame: Any
@@ -125,13 +135,18 @@ class Windows(NamedTuple):
     settled: Any
 
 
-def window_frames(sequence: np.ndarray, length: int, hop: int) -> tuple[np.ndarray, np.ndarray]:
-    """`frame (window, length)` and `present` of windows of consecutive frames within the clips of `sequence (frame,)`.
+def window_frames(
+    sequence: np.ndarray, length: int, hop: int, spacing: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """`frame (window, length)` and `present` of windows of every `spacing`-th frame within the clips of `sequence
+    (frame,)`.
 
     The last window of a clip ends with it; a clip shorter than `length` makes one window, filled up with its last
-    frame, `present` 0. `length` is cut to the longest clip.
+    frame, `present` 0. `length` is cut to the longest clip. With a `spacing`, a clip is as many clips, one for each
+    frame that it may begin with, and `hop` counts their frames.
     """
-    clips = [np.flatnonzero(sequence == c) for c in dict.fromkeys(np.asarray(sequence).tolist())]
+    whole = [np.flatnonzero(sequence == c) for c in dict.fromkeys(np.asarray(sequence).tolist())]
+    clips = [part for clip in whole for part in (clip[i::spacing] for i in range(spacing)) if len(part)]
     length = min(length, max(map(len, clips)))
     frames, present = [], []
     for clip in clips:
@@ -143,21 +158,41 @@ def window_frames(sequence: np.ndarray, length: int, hop: int) -> tuple[np.ndarr
     return np.array(frames), np.array(present)
 
 
+def drawn_frames(n: int, length: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`frame (window, length)` and `present` of windows of frames drawn from all `n`, none twice in a window.
+
+    Rounds through the frames in random order, until there are `_WINDOWS`; what is left of a round, fewer frames than
+    a window, is left out of it. One window where all frames fit.
+    """
+    if length >= n:
+        return np.arange(n)[None], np.ones((1, n), bool)
+    rng = np.random.default_rng(seed)
+    rounds = -(-_WINDOWS * length // n)
+    each = n // length * length
+    frames = np.concatenate([rng.permutation(n)[:each].reshape(-1, length) for _ in range(rounds)])
+    return np.sort(frames, 1), np.ones(frames.shape, bool)
+
+
 def low_rank_cost(
     shapes: Float[Array, "*batch frame point 3"],
     present: Float[Array, "*batch frame"],
     cost: str = "log-determinant",
-    epsilon: Any = 0.005,
+    epsilon: Any = 0.002,
 ) -> Float[Array, "*batch"]:
-    """g of the module docstring: nuclear norm, or `epsilon / 2 * log det(I + Y^T Y / epsilon^2)`.
+    """g of the module docstring: nuclear norm of Y, or `epsilon / 2 * log det(I + D^T D / epsilon^2)` of its
+    deviations D from the mean shape, in units of the object's size.
 
     The shapes may come from any network; frames with `present` 0 do not count.
     """
     aligned, _ = align(shapes, present, **_ALIGN)  # type: ignore[arg-type]
     *batch, frames, points, _ = aligned.shape
     count = jnp.maximum(jnp.sum(present, -1), 1.0)[..., None, None]
-    rows = (aligned * present[..., None, None]).reshape(*batch, frames, 3 * points) / jnp.sqrt(count * points)
-    return nuclear_norm(rows) if cost == "nuclear" else epsilon * log_determinant(rows, epsilon)
+    rows = (aligned * present[..., None, None]).reshape(*batch, frames, 3 * points)
+    if cost == "nuclear":
+        return nuclear_norm(rows / jnp.sqrt(count * points))
+    # the mean may be as large as it likes: its logarithm would draw weakly seen depths to it
+    rows = rows - present[..., None] * jnp.sum(rows, -2, keepdims=True) / count
+    return epsilon * log_determinant(rows / jnp.sqrt(count * points), epsilon)
 
 
 def reprojection(shapes, points, weights):
@@ -223,10 +258,25 @@ class FreeShapes(NamedTuple):
         return (self.start + self.UNIT * params["offsets"])[frame]
 
 
+def start_shapes(data: Observations, sequence: Any, start: str, seed: int, session: Session) -> np.ndarray:
+    """Camera-frame shapes `(frame, point, 3)` of a solver, from the points of positive weight: see `Config.start`.
+
+    Where frames or points are too few for the normal distribution, the rigid ones.
+    """
+    points, weights = np.asarray(data.points), np.asarray(data.weights)
+    few = len(points) < pnd.LEAST_FRAMES or points.shape[1] < pnd.LEAST_POINTS
+    if start == "pnd" and not few:
+        landmarks = Landmarks(points2d=points, visible=weights > 0, sequence=sequence)
+        found = pnd.fit(landmarks, "orthographic", pnd.Config(), seed, session)
+        return np.asarray(found.reconstruction.camera_points)
+    rigid = rigid_shapes(points, weights, np.asarray(data.inputs))
+    return rigid * np.array([1, 1, 0]) if start == "flat" else rigid
+
+
 class _Trainer:
     """The phases of one fit share these."""
 
-    def __init__(self, landmarks: Landmarks, camera: str, config: Config, seed: int):
+    def __init__(self, landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session):
         self.config = config
         self.normalizer = Normalizer(camera, config.size).fitted(landmarks)
         whole, self.frames = self.normalizer(landmarks)
@@ -235,9 +285,7 @@ class _Trainer:
         if config.fill:
             self.normalizer = self.normalizer.with_covariance(hidden)
         whole, hidden = (self.normalizer.filled(d, landmarks.defined) for d in (whole, hidden))
-        begin = rigid_shapes(np.asarray(hidden.points), seen, np.asarray(hidden.inputs))
-        if config.start == "flat":
-            begin[..., 2] = 0
+        begin = start_shapes(hidden, landmarks.sequence, config.start, seed, session)
         z = jnp.asarray(begin[..., 2], jnp.float32)
         n = landmarks.n_frames
         sequence = np.zeros(n, int) if landmarks.sequence is None else np.asarray(landmarks.sequence)
@@ -247,7 +295,10 @@ class _Trainer:
             self.engine_config = dataclasses.replace(config, batch=1)
         else:
             self.network = Network.of(ResidualConfig(landmarks.n_points, config.width, config.blocks))
-            numbers, present = window_frames(sequence, config.window, config.hop)
+            if config.frames == "any":
+                numbers, present = drawn_frames(n, config.window, seed)
+            else:
+                numbers, present = window_frames(sequence, config.window, config.hop, config.spacing)
             self.engine_config = config
         self.sequence = sequence
         self.whole, self.hidden = whole, hidden
@@ -375,7 +426,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     """Train on landmarks and reconstruct them: the phases of the module docstring."""
     if landmarks.n_frames < 3:
         raise InputError(f"{INFO.name} needs at least 3 frames to align, but there are {landmarks.n_frames}")
-    trainer = _Trainer(landmarks, camera, config, seed)
+    trainer = _Trainer(landmarks, camera, config, seed, session)
     key = jax.random.key(seed)
     engine = trainer.engine(session)
     result = engine.train(trainer.search, jax.random.fold_in(key, 0), phase="search")
@@ -429,7 +480,7 @@ INFO = MethodInfo(
     summary="network trained through the Procrustes alignment of its own shapes; sequences, gaps, unseen frames",
     cameras=("orthographic", "weak-perspective"),
     missing=True,
-    needs_order=True,
+    needs_order=False,
     unseen=True,
     source="Park, Lee, Kwak 2020",
     state="experimental",

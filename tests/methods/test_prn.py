@@ -7,6 +7,7 @@ import pytest
 
 from jnrsfm.errors import InputError
 from jnrsfm.methods import prn
+from jnrsfm.methods.observations import Normalizer
 from jnrsfm.methods.rigid_start import rigid_shapes
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
@@ -41,7 +42,7 @@ def nodding(rng, frames=F, points=P, step=7.5):
 
 def settings(**changes):
     """Small enough for a test, the rest as by default."""
-    small = {"steps": 300, "chunk": 100, "warmup": 20, "width": 48, "blocks": 1, "window": 24, "hop": 8}
+    small = {"steps": 300, "chunk": 100, "warmup": 20, "width": 48, "blocks": 1, "window": 24}
     return prn.Config(**{**small, **changes})
 
 
@@ -62,6 +63,30 @@ def test_windows_stay_in_their_clips_and_cover_them():
 
 
 @pytest.mark.fast
+def test_windows_of_spaced_frames_stay_in_their_clips_and_cover_them():
+    sequence = np.repeat([5, 2, 9], [20, 7, 2])
+    frames, present = prn.window_frames(sequence, 5, 2, spacing=3)
+    assert set(frames[present]) == set(range(29))
+    for row, here in zip(frames, present, strict=True):
+        assert len(set(sequence[row])) == 1
+        assert (np.diff(row[here]) == 3).all()
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(("n", "length"), [(50, 8), (50, 50), (7, 20)])
+def test_drawn_windows_hold_every_frame_about_as_often(n, length):
+    frames, present = prn.drawn_frames(n, length, 3)
+    assert present.all()
+    assert all(len(set(row)) == min(n, length) for row in frames)
+    count = np.bincount(frames.ravel(), minlength=n)
+    rounds = frames.size / (n // frames.shape[1] * frames.shape[1])
+    assert count.min() >= 0.6 * rounds  # the last frames of a round, too few for a window, are left out
+    assert count.max() <= rounds
+    other = prn.drawn_frames(n, length, 4)[0]
+    assert (length < n) == (not np.array_equal(frames, other))
+
+
+@pytest.mark.fast
 def test_rigid_start_is_exact_for_a_rigid_shape(rng):
     _, reference = nodding(rng)
     rigid = reference.points3d[:1].repeat(F, 0)
@@ -76,6 +101,17 @@ def test_rigid_start_is_exact_for_a_rigid_shape(rng):
     whole = rigid_shapes(truth[..., :2], np.ones((F, P)))
     sign = np.sign(np.sum(whole[..., 2] * truth[..., 2]))
     assert np.allclose(whole * [1, 1, sign], truth, atol=1e-8 * np.abs(truth).max())
+
+
+@pytest.mark.fast
+def test_where_a_solver_has_too_little_the_start_is_rigid(rng):
+    landmarks, _ = nodding(rng)
+    data, _ = Normalizer("orthographic", "rms").fitted(landmarks)(landmarks.select(slice(0, 5)))
+    begin = lambda kind: prn.start_shapes(data, None, kind, 0, Session())
+    assert np.array_equal(begin("pnd"), begin("rigid"))
+    assert np.abs(begin("rigid")[..., 2]).max() > 0.1
+    assert np.array_equal(begin("flat")[..., :2], begin("rigid")[..., :2])
+    assert not begin("flat")[..., 2].any()
 
 
 @pytest.mark.parametrize("cost", ["log-determinant", "nuclear"])
@@ -111,7 +147,15 @@ def test_any_network_may_give_the_shapes(rng):
 @pytest.mark.fast
 @pytest.mark.parametrize(
     "change",
-    [{"window": 2}, {"hop": 0}, {"holdout": 1.0}, {"epsilon": 0.0}, {"epsilon": 0.1}, {"weight": -1.0}],
+    [
+        {"window": 2},
+        {"hop": 0},
+        {"spacing": 0},
+        {"holdout": 1.0},
+        {"epsilon": 0.0},
+        {"epsilon": 0.1},
+        {"weight": -1.0},
+    ],
 )
 def test_settings_that_cannot_work_are_refused(change):
     with pytest.raises(InputError, match=next(iter(change))):
