@@ -45,6 +45,8 @@ def run(case: Case, folder: Path, here: Path) -> dict[str, Any]:
     else:
         result = jnrsfm.fit(landmarks, reference=reference, **options)
     seconds = time.monotonic() - begun
+    if result.model is not None and not case.unseen and method.name == "paul":
+        extra["lifted"] = metrics.evaluate(result.model.lift(landmarks), reference)
     if out is not None:
         (here / "pictures").mkdir(exist_ok=True)
         shutil.copy(out / "report.png", here / "pictures" / f"{case.name}.png")

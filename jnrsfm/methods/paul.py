@@ -15,9 +15,9 @@ regularisers are per point here: the paper's 0.01 and 1e-4 go with norms that gr
 
 The fit. *search*: for each of `starts`, `restarts` seeds train on all observed points but a held-out tenth, whose
 reprojection error chooses. A start other than "random" is a set of shapes: the codes begin at their principal
-components, and both shapes D and A are drawn to them at first. *final*: all observed points. The depth mirror,
-resolved by time or over the set, is such a start as well. Perspective: residuals of the normalised equations of Deep
-NRSfM++, pose by repeated orthographic problems, scale correction, and both hands tried.
+components, and both shapes D and A are drawn to them at first. *final*: all observed points, from the winning start
+on all points. Shapes of one hand, by time or over the set, are such a start as well. Perspective: residuals of the
+normalised equations of Deep NRSfM++, pose by repeated orthographic problems, scale correction, and both hands tried.
 
 Source: Wang and Lucey, PAUL: Procrustean Autoencoder for Unsupervised Lifting, CVPR 2021; Wang's thesis, ch. 2. ADL and
 ADL with a nuclear norm are its baselines. The exact lower level, the starts, the perspective camera and the prior in
@@ -30,11 +30,12 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.generalized_procrustes import align
-from jnrsfm.geometry.handedness import relabel, resolve_mirrors
+from jnrsfm.geometry.handedness import MirrorResolution, relabel, resolve_mirrors
 from jnrsfm.geometry.normalization import (
     adjoint_perspective,
     adjoint_weak,
@@ -56,8 +57,13 @@ from jnrsfm.training import Engine, Problem, Session, TrainConfig
 from jnrsfm.types import Landmarks, Reconstruction
 
 Start = Literal["random", "rigid", "pnd"]
-_MOST_FREE = 1500  # frames: beyond, codes come from a network
+_MOST_FREE = 1500  # frames: beyond, codes come from a network by default
+_MOST_FREE_FIRST = (
+    3000  # frames: up to there an encoder is fitted to free codes, beyond trained with the rest
+)
+_SEVERAL_STARTS = 600  # frames: beyond, a second search costs more than it has been seen to bring
 _FINITE = 1e-12
+_REFINE_RATE = 0.01
 _MIRROR = np.array([1, 1, -1], np.float32)
 
 
@@ -66,20 +72,26 @@ class Config(TrainConfig):
     """Settings of PAUL."""
 
     codes: Literal["auto", "free", "residual", "block-sparse"] = "auto"
-    """Codes are unknowns of their own, or come from the landmarks by a network, which can then lift unseen frames;
-    auto: free up to 1,500 frames, else block-sparse."""
+    """Codes are unknowns of their own (free), or there is a network that gives them and lifts unseen frames too; auto:
+    free up to 1,500 frames, else block-sparse. Up to 3,000 frames the network follows free codes, which make the
+    reconstruction; in larger sets it is trained with the rest, as in the paper."""
     steps: int | None = None  # type: ignore[assignment]
-    """Optimiser steps of each search; unset: 4,000 with free codes, else 25 for each frame, between 20,000 and
+    """Optimiser steps of each search; unset: 2,500 with free codes, else 25 for each frame, between 20,000 and
     60,000."""
+    lifter_steps: int = 8000
+    """Steps of the network that follows free codes."""
+    refine: int = 150
+    """Steps by which a lifted frame's code is improved on the frame itself, all else fixed."""
     batch: int = 0
-    """Frames in a step; 0: all with free codes, 128 with an encoder."""
+    """Frames in a step; 0: all with free codes (2,500 at most), 128 with an encoder."""
     learning_rate: float = 3e-3
     """Peak learning rate of Adam."""
     starts: tuple[Start, ...] | None = None
-    """Where searches start; the best by `select` wins. Unset: pnd and random with free codes, else random."""
+    """Where searches start; the best by `select` wins. Unset: pnd, and random
+    too up to 600 frames; random alone beyond 3,000 frames."""
     restarts: int = 1
     """Seeds for each start."""
-    final: float = 1.0
+    final: float = 2.0
     """Steps of the final phase, on all observed points, as a share of those of a search."""
     prior: Literal["paul", "adl", "adl-nuclear"] = "paul"
     """The autoencoder; or its decoder alone (ADL), also with the nuclear norm of the shapes."""
@@ -139,14 +151,16 @@ class Config(TrainConfig):
         codes = self.codes
         if codes == "auto":
             codes = "free" if n_frames <= _MOST_FREE else "block-sparse"
-        free = codes == "free"
-        steps = 4000 if free else int(np.clip(25 * n_frames, 20_000, 60_000))
+        free = codes == "free" or n_frames <= _MOST_FREE_FIRST
+        starts: tuple[Start, ...] = ("random",)
+        if free:
+            starts = ("pnd", "random") if n_frames <= _SEVERAL_STARTS else ("pnd",)
+        rule = 2500 if free else int(np.clip(25 * n_frames, 20_000, 60_000))
         return dataclasses.replace(
             self,
             codes=codes,
-            steps=self.steps or steps,
-            batch=self.batch or (0 if free else 128),
-            starts=self.starts or (("pnd", "random") if free else ("random",)),
+            steps=self.steps or rule,
+            starts=self.starts or starts,
         )
 
 
@@ -194,21 +208,46 @@ class Network(NamedTuple):
         """Fresh parameters."""
         return nnx.to_pure_dict(nnx.state(ProcrusteanAutoencoder(self.config, rngs=nnx.Rngs(params=key))))
 
-    def apply(self, params, batch: Batch, free: Any, solver: str, autoencoder: bool) -> Terms:
-        """Forward pass and lower level. `free (frame, 1)` in [0, 1] scales the codes: 0 is one rigid shape."""
+    def apply(
+        self, params, batch: Batch, free: Any, solver: str, autoencoder: bool, code: Any = None
+    ) -> Terms:
+        """Forward pass and lower level, from `code (frame, k)` where it is given. `free (frame, 1)` in [0, 1] scales
+        the codes: 0 is one rigid shape."""
         net = nnx.merge(self.graph, params)
+        if code is None:
+            code = self._code(net, batch)
+        code = free * code
+        first = net.decode(code)
+        second = net.decode(net.encode(first)) if autoencoder else first
+        found = lower_level(first, second, batch.seen, self.config.columns == 3, solver)
+        return Terms(code, first, second, *found)
+
+    def _code(self, net, batch: Batch):
         seen = batch.seen
         if self.config.columns == 3:
             measured = measure_perspective(seen.inputs, seen.trust, seen.depth)
             rows = adjoint_perspective(measured, seen.inputs, seen.trust)
-        else:
-            measured = measure_weak(seen.inputs, seen.trust) / seen.depth[:, None, None]
-            rows = adjoint_weak(measured, seen.trust)
-        points = measured if self.config.columns == 2 else seen.inputs * seen.depth[:, None, None]
-        code = free * net.lift(batch.number, points, seen.trust, rows)
-        first = net.decode(code)
-        second = net.decode(net.encode(first)) if autoencoder else first
-        return Terms(code, first, second, *lower_level(first, second, seen, self.config.columns == 3, solver))
+            return net.lift(batch.number, seen.inputs * seen.depth[:, None, None], seen.trust, rows)
+        measured = measure_weak(seen.inputs, seen.trust) / seen.depth[:, None, None]
+        return net.lift(batch.number, measured, seen.trust, adjoint_weak(measured, seen.trust))
+
+    def refined(self, params, batch: Batch, code: Any, steps: int, solver: str, code_weight: float) -> Terms:
+        """Terms after `steps` of Adam on the codes alone: each frame for itself, on its own misfit."""
+
+        def loss(code):
+            terms = self.apply(params, batch, 1.0, solver, True, code)
+            fit = jnp.sqrt(2 * jnp.sum(terms.misfit**2, -1)) + code_weight * jnp.sum(code**2, -1)
+            return jnp.sum(fit)
+
+        adam = optax.adam(optax.cosine_decay_schedule(_REFINE_RATE, max(steps, 1)))
+
+        def step(state, _):
+            code, opt = state
+            update, opt = adam.update(jax.grad(loss)(code), opt)
+            return (code + update, opt), None
+
+        (code, _), _ = jax.lax.scan(step, (code, adam.init(code)), None, length=steps)
+        return self.apply(params, batch, 1.0, solver, True, code)
 
 
 def lower_level(first, second, seen: Observations, perspective: bool, solver: str):
@@ -264,8 +303,8 @@ def _pose(shape, seen: Observations, perspective: bool, solve, copies: int):
 class _Trainer:
     """The phases of one fit share these."""
 
-    def __init__(self, landmarks: Landmarks, camera: str, config: Config):
-        self.config, self.landmarks = config, landmarks
+    def __init__(self, landmarks: Landmarks, camera: str, config: Config, frozen: bool = False):
+        self.config, self.landmarks, self.frozen = config, landmarks, frozen
         self.perspective = camera == "perspective"
         self.network = Network.of(
             AutoencoderConfig(
@@ -322,6 +361,10 @@ class _Trainer:
         if config.roll and config.codes != "free":
             points, inputs = rolled((batch.seen.points, batch.seen.inputs), key, config.roll)
             batch = batch._replace(seen=batch.seen._replace(points=points, inputs=inputs))
+        if self.frozen:
+            params = {
+                k: jax.lax.stop_gradient(v) if k in ("encoder", "decoder") else v for k, v in params.items()
+            }
         free = jnp.clip(progress / config.rigid, 0, 1) if config.rigid else 1.0
         terms = self.terms(params, batch, free)
         loss, aux = self.cost(params, terms, batch)
@@ -420,14 +463,16 @@ def start_shapes(
     return np.asarray(aligned)
 
 
-def mirrored_start(shape, rotation, flip) -> np.ndarray:
-    """Object-frame shapes with those of `flip` mirrored in depth, turned towards the mean of the others."""
-    camera = np.einsum("fpj,fij->fpi", shape, rotation) * _MIRROR
-    kept = shape[~flip] if not flip.all() else shape
-    target = jnp.broadcast_to(jnp.asarray(kept.mean(0)), shape.shape)
-    found = align_rigid(jnp.asarray(camera), target)
-    turned = np.asarray(apply(found, jnp.asarray(camera)))
-    return np.where(flip[:, None, None], turned, shape)
+def of_one_hand(shapes: np.ndarray, sequence: np.ndarray | None) -> tuple[np.ndarray, MirrorResolution]:
+    """Object-frame shapes with those of the other hand mirrored and turned towards the mean of the rest."""
+    found = resolve_mirrors(shapes, sequence)
+    flip = found.flip if found.flip.mean() <= 0.5 else ~found.flip
+    if not flip.any():
+        return shapes, found
+    mirrored = jnp.asarray(shapes * _MIRROR)
+    target = jnp.broadcast_to(jnp.asarray(shapes[~flip].mean(0)), shapes.shape)
+    turned = np.asarray(apply(align_rigid(mirrored, target), mirrored))
+    return np.where(flip[:, None, None], turned, shapes), found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -437,6 +482,8 @@ class PAUL(NetworkModel):
     METHOD = "paul"
 
     solver: str
+    refine: int
+    code_weight: float
 
     @staticmethod
     def network_of(config: dict[str, Any]) -> Network:
@@ -444,21 +491,33 @@ class PAUL(NetworkModel):
         return Network.of(AutoencoderConfig(**config))
 
     def lift(self, landmarks: Landmarks) -> Reconstruction:
-        """Codes by the encoder, shapes by the decoder, cameras by OnP; observed points keep their x and y. `mirror` is
-        what the network was trained on; `jnrsfm.geometry.handedness.relabel` resolves the frames of a clip anew."""
+        """Codes by the encoder, improved on each frame by itself (`refine` steps); shapes by the decoder, cameras by
+        OnP; observed points keep their x and y. `mirror` is what the network was trained on;
+        `jnrsfm.geometry.handedness.relabel` resolves the frames of a clip anew."""
         seen, frames = self.observed(landmarks)
         n, p = seen.weights.shape
         nothing = jnp.zeros(n)
         data = Batch(seen, jnp.arange(n), jnp.zeros((n, p, 3)), nothing, nothing, nothing)
-        apply_ = jax.jit(lambda params, batch: self.network.apply(params, batch, 1.0, self.solver, True))
-        parts = blocks(data)
-        terms = [
-            apply_(self.params, jax.tree.map(lambda x, i=i: x[i], parts)) for i in range(len(parts.number))
-        ]
-        shape = np.concatenate([t.shape for t in terms])[:n]
-        rotation = np.concatenate([t.rotation for t in terms])[:n]
+        shape, rotation = lifted(self.network, self.params, data, self.refine, self.solver, self.code_weight)
         found = self.normalizer.reconstruction(landmarks, frames, shape, rotation, np.asarray(seen.depth))
         return found if found.mirror == "perspective" else found.replace(mirror=self.mirror)
+
+
+def lifted(network: Network, params, data: Batch, steps: int, solver: str, code_weight: float):
+    """Shapes `(frame, point, 3)` and rotations by the encoder and `steps` of improvement, a block at a time."""
+
+    @jax.jit
+    def some(params, batch):
+        terms = network.apply(params, batch, 1.0, solver, True)
+        return network.refined(params, batch, terms.code, steps, solver, code_weight)
+
+    parts = blocks(data)
+    found = [some(params, jax.tree.map(lambda x, i=i: x[i], parts)) for i in range(len(parts.number))]
+    n = len(data.number)
+    shape, rotation = (
+        np.concatenate([np.asarray(getattr(t, name)) for t in found]) for name in ("shape", "rotation")
+    )
+    return shape[:n], rotation[:n]
 
 
 def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
@@ -467,92 +526,79 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         raise InputError(
             f"paul needs at least 3 frames, but there are {landmarks.n_frames}: use deep-nrsfm++ to lift"
         )
-    config = config.resolved(landmarks.n_frames)
+    config = wanted = config.resolved(landmarks.n_frames)
+    if landmarks.n_frames <= _MOST_FREE_FIRST:
+        config = dataclasses.replace(config, codes="free")
+    if not config.batch and config.codes != "free":
+        config = dataclasses.replace(config, batch=128)
     trainer = _Trainer(landmarks, camera, config)
     perspective = trainer.perspective
     key = jax.random.key(seed)
     seen, frames = trainer.normalizer(landmarks)
     kept, held = hold_out(np.asarray(seen.weights), config.holdout, 5 if perspective else 4, seed)
     hidden = seen._replace(weights=jnp.asarray(kept), heldout=jnp.asarray(held))
-    if config.fill and config.codes != "free":
+    if config.fill and wanted.codes != "free":
         # What fills the search's gaps must not have seen its held-out points.
         hidden = trainer.normalizer.with_covariance(hidden).filled(hidden, landmarks.defined)
         trainer.normalizer = trainer.normalizer.with_covariance(seen)
         seen = trainer.normalizer.filled(seen, landmarks.defined)
 
     engine = trainer.engine(session)
-    facts: dict[str, Any] = {"codes": config.codes, "search": {}}
-    ends = []  # (criteria, params, start) of all that the searches have left
-    for i, name in enumerate(config.starts or ()):
-        try:
-            begin = (
-                None
-                if name == "random"
-                else start_shapes(name, hidden, camera, trainer.sequence, seed, session)
-            )
-        except InputError as error:
-            if len(config.starts or ()) == 1:
-                raise
-            session.say(f"paul: no start from {name}: {error}")
-            continue
-        data = trainer.batch(hidden, begin, loose=float(begin is not None))
-        first = trainer.initial(jax.random.fold_in(key, 100 + i), begin)
-        found = engine.train(data, jax.random.fold_in(key, i), phase=f"search, {name}", start=first)
-        facts["search"][name] = list(found.criteria)
-        for j, criteria in enumerate(found.criteria):
-            ends.append((criteria, jax.tree.map(lambda x, j=j: x[j], found.all_params), name))
-    ends.sort(key=lambda end: end[0][config.select])
-    criteria, params, facts["start"] = ends[0]
+    ends, searches = _search(trainer, engine, hidden, camera, key, seed, session)
+    criteria, params, start = ends[0]
+    facts: dict[str, Any] = {"codes": wanted.codes, "search": searches, "start": start}
     heldout = heldout_item(criteria, hidden, config.holdout)
     spread = None
     if len(ends) > 1:
         spread = np.stack([_camera_shapes(trainer, p, seen, frames) for _, p, _ in ends[:2]])
 
     final = max(1, round(config.final * (config.steps or 0)))
-    train = lambda data, number, phase, steps: engine.train(
-        data,
-        jax.random.fold_in(key, number),
-        phase=phase,
-        steps=steps,
-        start=jax.tree.map(lambda x: x[None], params),
-    )
+
+    def train(params, data, number, phase, steps):
+        alone = jax.tree.map(lambda x: x[None], params)
+        return engine.train(data, jax.random.fold_in(key, number), phase=phase, steps=steps, start=alone)
+
     if camera != "orthographic":
         for turn in range(config.scale_correction):
+            shapes = [trainer.lifted(params, trainer.batch(d)).first for d in (hidden, seen)]
             hidden, seen = (
-                corrected_scale(
-                    d,
-                    trainer.lifted(params, trainer.batch(d)).first,
-                    perspective,
-                    trainer.edges,
-                    config.scale_by,
-                )
-                for d in (hidden, seen)
+                corrected_scale(d, x, perspective, trainer.edges, config.scale_by)
+                for d, x in zip((hidden, seen), shapes, strict=True)
             )
-            found = train(trainer.batch(hidden), 10 + turn, f"scale-{turn + 1}", max(1, final // 2))
+            found = train(params, trainer.batch(hidden), 10 + turn, f"scale-{turn + 1}", max(1, final // 2))
             params, criteria = found.params, found.criteria[0]
             heldout = heldout_item(criteria, hidden, config.holdout)
             facts[f"scale-{turn + 1}"] = criteria
 
     data = trainer.batch(seen)
-    if config.mirror == "auto":
-        terms = trainer.lifted(params, data)
-        resolved = resolve_mirrors(terms.shape, trainer.sequence)
-        facts["mirror_before"] = resolved.summary()
-        if resolved.method != "none" and (perspective or resolved.flip.any()):
-            flip = resolved.flip if resolved.flip.mean() <= 0.5 else ~resolved.flip
-            data = trainer.batch(seen, mirrored_start(terms.shape, terms.rotation, flip), resolved.margin)
-            if perspective and final:
-                # Perspective images tell the hand of the whole, though a network may settle in the other: try both.
-                hands = {}
-                for hand, sign in (("as found", 1.0), ("mirrored", -1.0)):
-                    one = data._replace(start=data.start * sign)
-                    found = train(one, 20, f"hand, {hand}", max(1, final // 2))
-                    hands[hand] = (found.criteria[0]["objective"], found.params)
-                facts["hands"] = {hand: value for hand, (value, _) in hands.items()}
-                params = min(hands.values(), key=lambda end: end[0])[1]
-                data = trainer.batch(seen)
-    if config.final > 0:
-        found = train(data, 1, "final", final)
+    if final and config.final > 0:
+        again = start != "random" and not perspective
+        begin = (
+            start_shapes(start, seen, camera, trainer.sequence, seed, session)
+            if again
+            else trainer.lifted(params, data).shape
+        )
+        if config.mirror == "auto":
+            begin, resolved = of_one_hand(begin, trainer.sequence)
+            facts["mirror_before"] = resolved.summary()
+            again = again or perspective or bool(resolved.flip.any())
+        if again:  # else there is nothing to be drawn to
+            data = trainer.batch(seen, begin)
+        if start != "random" and config.codes == "free" and not perspective:
+            # what the search has made of codes of a start without the held-out points is not worth keeping
+            params = jax.tree.map(lambda x: x[0], trainer.initial(jax.random.fold_in(key, 200), begin))
+        if perspective and config.mirror == "auto":
+            # Perspective images tell the hand of the whole, though a network may settle in the other: try both.
+            hands = {
+                hand: train(
+                    params, data._replace(start=data.start * sign), 20, f"hand, {hand}", max(1, final // 2)
+                )
+                for hand, sign in (("as found", 1.0), ("mirrored", -1.0))
+            }
+            facts["hands"] = {hand: end.criteria[0]["objective"] for hand, end in hands.items()}
+            params = min(hands.values(), key=lambda end: end.criteria[0]["objective"]).params
+            data = trainer.batch(seen)
+        found = train(params, data, 1, "final", final)
         params, facts["final"] = found.params, found.criteria[0]
 
     terms = trainer.lifted(params, data)
@@ -567,9 +613,71 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         facts["mirror"] = resolved.summary()
     facts["misfit"] = float(terms.misfit[:, 0].mean())
     model = None
-    if config.codes != "free":
-        model = PAUL(trainer.network, params, trainer.normalizer, landmarks.names, best.mirror, config.solver)
+    if wanted.codes != "free":
+        network, params, normalizer = trainer.network, params, trainer.normalizer
+        if config.codes == "free":
+            network, params = _follow(trainer, params, data, terms, wanted, camera, key, session)
+        model = PAUL(
+            network,
+            params,
+            normalizer,
+            landmarks.names,
+            best.mirror,
+            config.solver,
+            config.refine,
+            config.code_weight,
+        )
     return Fitted(best, model, heldout, spread, facts)
+
+
+def _follow(
+    trainer: _Trainer, params, data: Batch, terms: Terms, wanted: Config, camera: str, key, session: Session
+):
+    """A network for the codes, fitted to the shapes that free codes have given; the autoencoder is kept."""
+    config = dataclasses.replace(
+        wanted,
+        batch=wanted.batch or 128,
+        learning_rate=1e-3,
+        rigid=0.0,
+        pull=1.0,
+        smooth=0.0,
+        decay=0.0,
+        restarts=1,
+    )
+    lifter = _Trainer(trainer.landmarks, camera, config, frozen=True)
+    start = lifter.network.init(jax.random.fold_in(key, 300))
+    start = {**start, "encoder": params["encoder"], "decoder": params["decoder"]}
+    data = lifter.batch(data.seen, terms.first)
+    found = lifter.engine(session).train(
+        data, jax.random.fold_in(key, 301), phase="lifter", steps=wanted.lifter_steps,
+        start=jax.tree.map(lambda x: x[None], start),
+    )  # fmt: skip
+    return lifter.network, found.params
+
+
+def _search(
+    trainer: _Trainer, engine: Engine, hidden: Observations, camera: str, key, seed: int, session: Session
+):
+    """`(criteria, parameters, start)` of all that the searches have left, best first, and the criteria by start."""
+    config = trainer.config
+    ends, criteria = [], {}
+    for i, name in enumerate(config.starts or ()):
+        begin = None
+        try:
+            if name != "random":
+                begin = start_shapes(name, hidden, camera, trainer.sequence, seed, session)
+        except InputError as error:
+            if len(config.starts or ()) == 1:
+                raise
+            session.say(f"paul: no start from {name}: {error}")
+            continue
+        data = trainer.batch(hidden, begin, loose=float(begin is not None))
+        first = trainer.initial(jax.random.fold_in(key, 100 + i), begin)
+        found = engine.train(data, jax.random.fold_in(key, i), phase=f"search, {name}", start=first)
+        criteria[name] = list(found.criteria)
+        for j, values in enumerate(found.criteria):
+            ends.append((values, jax.tree.map(lambda x, j=j: x[j], found.all_params), name))
+    return sorted(ends, key=lambda end: end[0][config.select]), criteria
 
 
 def _camera_shapes(trainer: _Trainer, params, seen: Observations, frames) -> np.ndarray:

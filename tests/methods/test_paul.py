@@ -18,7 +18,15 @@ from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
-TINY = {"steps": 6, "chunk": 3, "sizes": (12, 6), "bottleneck": 3, "dictionaries": (16, 8)}
+TINY = {
+    "steps": 6,
+    "chunk": 3,
+    "lifter_steps": 4,
+    "refine": 3,
+    "sizes": (12, 6),
+    "bottleneck": 3,
+    "dictionaries": (16, 8),
+}
 _lower = jax.jit(paul.lower_level, static_argnums=(3, 4))
 KINDS = ("generic", "planar", "collinear", "zero", "equal")
 
