@@ -11,6 +11,7 @@ import numpy as np
 from jnrsfm import datasets, io, metrics, settings
 from jnrsfm.errors import InputError
 from jnrsfm.methods import METHODS, Fitted, MethodInfo, Model
+from jnrsfm.methods.base import Latent
 from jnrsfm.training import Session
 from jnrsfm.types import Landmarks, Reconstruction
 
@@ -18,6 +19,7 @@ MODEL_FILE = "model.npz"
 RECONSTRUCTION_FILE = "reconstruction.npz"
 LANDMARKS_FILE = "landmarks.npz"
 CARD_FILE = "card.json"
+LATENT_FILE = "codes.npz"
 RATES_BEFORE = "learning_rates_before"  # in config.yaml, where a run was resumed at a lower rate
 
 
@@ -54,8 +56,9 @@ def fit(
     `camera`: "orthographic", "weak-perspective" or "perspective"; None takes the landmarks' own, else
     orthographic. `config` is the method's `Config` (default settings where None); `restarts` and other
     keyword arguments override its fields. With `out` a run folder is written: `config.yaml`, `metrics.jsonl`,
-    `checkpoints/`, `landmarks.npz`, `model.npz`, `reconstruction.npz`, `card.json`, `report.html`,
-    `report.png`; `resume=True` goes on with an interrupted one, or at a lower `learning_rate` with one that diverged.
+    `checkpoints/`, `landmarks.npz`, `model.npz`, `codes.npz` (methods with a latent space), `reconstruction.npz`,
+    `card.json`, `report.html`, `report.png`; `resume=True` goes on with an interrupted one, or at a lower
+    `learning_rate` with one that diverged.
     `reference` is 3D to show and score in the report; nothing is fitted to it or chosen by it.
 
     Raises InputError, one line, for what the user can mend: unknown method or setting, landmarks that do not
@@ -84,6 +87,8 @@ def fit(
         if fitted.model is not None:
             fitted.model.save(folder / MODEL_FILE)
         io.write_reconstruction(folder / RECONSTRUCTION_FILE, reconstruction)
+        if fitted.latent is not None:
+            _write_latent(folder / LATENT_FILE, fitted.latent)
         facts = {"seconds": round(time.monotonic() - begun, 1), "card": card, "facts": fitted.facts}
         io.write_json(folder / CARD_FILE, facts)
         write_run_report(folder)
@@ -140,7 +145,12 @@ def write_run_report(run: str | Path, reference: Reconstruction | None = None) -
         "settings": {**record, "seconds": facts["seconds"]},
         "scores": scores,
     }
-    page = report.write_report(run / "report.html", **parts)
+    latent = None
+    if (run / LATENT_FILE).is_file():
+        with np.load(run / LATENT_FILE, allow_pickle=False) as file:
+            latent = {"codes": file["codes"], "between": file["between"]}
+        latent |= {"sequence": landmarks.sequence, "edges": landmarks.edges}
+    page = report.write_report(run / "report.html", latent=latent, **parts)
     try:
         report.write_png(run / "report.png", **parts)
     except InputError as error:  # matplotlib is an extra; the page does without
@@ -234,6 +244,12 @@ def _open_run(folder: Path, record: dict[str, Any], landmarks: Landmarks, refere
         raise InputError(
             f"{folder}: cannot write ({error.strerror}): choose another folder or make room"
         ) from error
+
+
+def _write_latent(path: Path, latent: Latent) -> None:
+    beside = path.with_suffix(".tmp.npz")
+    np.savez(beside, codes=np.asarray(latent.codes), between=np.asarray(latent.between))
+    beside.replace(path)
 
 
 def _write_settings(folder: Path, record: dict[str, Any]) -> None:

@@ -29,13 +29,21 @@ class Model(Protocol):
         ...
 
 
+class Latent(NamedTuple):
+    """What a method with a latent space shows of it: `codes (frame, k)` of the frames, and the shapes `between (step,
+    point, 3)` along the line between two codes that lie far apart, as a camera sees them."""
+
+    codes: Any
+    between: Any
+
+
 class Fitted(NamedTuple):
     """What a fit gives: the reconstruction; the model of a learned method; label-free evidence for the
     report.
 
     `heldout` is a dict with `error`, `baseline`, `count`, `note` (see `metrics.report_card`); `restarts`
     holds the camera-frame shapes `(restart, frame, point, 3)` of the restarts alive at the end, the chosen
-    one first; `facts` are plain figures for the record.
+    one first; `facts` are plain figures for the record; `latent` is for the picture of the codes.
     """
 
     reconstruction: Reconstruction
@@ -43,6 +51,7 @@ class Fitted(NamedTuple):
     heldout: dict[str, Any] | None = None
     restarts: Any | None = None
     facts: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+    latent: Latent | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,18 +6,15 @@ With a code `phi` for each frame, `D = f_d(phi)` and `A = f_d(f_e(D))` the objec
 
 where the rotation R and everything that the image does not show (depths, hidden points) minimise it, frame by frame.
 
-**The lower level, exactly** (`solver="exact"`). With the two norms joined, `sqrt(2 n(D)^2 + 2 n(A)^2)`, the best free
-entries of x lie on `R M`, `M = (D + A) / 2`, which leaves `4 |R_xy M - w|^2` and terms without R: an orthographic-
-n-point problem for the one shape M. `solve_onp` minimises it, so no gradient goes through the solver (at a minimum the
-derivative of the lower problem drops out). `solver="linear"` is the paper's: the sum of norms, and the least-squares
-camera for D and A together, projected to a rotation and differentiated through (eq. 2.9-2.10). Weights of the
-regularisers are per point here: the paper's 0.01 and 1e-4 go with norms that grow as sqrt(P).
+The lower level (`paul_network.lower_level`) is solved exactly, so that no gradient goes through it, or as in the paper.
+Weights of the regularisers are per point here: the paper's 0.01 and 1e-4 go with norms that grow as sqrt(P).
 
 The fit. *search*: for each of `starts`, `restarts` seeds train on all observed points but a held-out tenth, whose
 reprojection error chooses. A start other than "random" is a set of shapes: the codes begin at their principal
-components, and both shapes D and A are drawn to them at first. *final*: all observed points, from the winning start
-on all points. Shapes of one hand, by time or over the set, are such a start as well. Perspective: residuals of the
-normalised equations of Deep NRSfM++, pose by repeated orthographic problems, scale correction, and both hands tried.
+components, and both shapes D and A are drawn to them at first. *final*: all observed points, drawn once more to the
+winning start, now made of all points. Shapes of one hand, by time or over the set, are such a start as well.
+Perspective: residuals of the normalised equations of Deep NRSfM++, pose by repeated orthographic problems, scale
+correction, and both hands tried.
 
 Source: Wang and Lucey, PAUL: Procrustean Autoencoder for Unsupervised Lifting, CVPR 2021; Wang's thesis, ch. 2. ADL and
 ADL with a nuclear norm are its baselines. The exact lower level, the starts, the perspective camera and the prior in
@@ -25,33 +22,25 @@ time are ours.
 """
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.generalized_procrustes import align
 from jnrsfm.geometry.handedness import MirrorResolution, relabel, resolve_mirrors
-from jnrsfm.geometry.normalization import (
-    adjoint_perspective,
-    adjoint_weak,
-    masked_mean,
-    measure_perspective,
-    measure_weak,
-)
-from jnrsfm.geometry.pose import solve_onp, solve_onp_linear
 from jnrsfm.geometry.procrustes import align_rigid, apply
 from jnrsfm.methods import pnd
-from jnrsfm.methods.base import Fitted, MethodInfo
+from jnrsfm.methods.base import Fitted, Latent, MethodInfo
 from jnrsfm.methods.learned import blocks, corrected_scale, heldout_item, heldout_residual, rolled
 from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
+from jnrsfm.methods.paul_network import FINITE, Batch, Network, Terms, lifted
 from jnrsfm.methods.rigid_start import rigid_shapes
 from jnrsfm.methods.saving import NetworkModel
-from jnrsfm.models.autoencoder import AutoencoderConfig, ProcrusteanAutoencoder
+from jnrsfm.models.autoencoder import AutoencoderConfig
 from jnrsfm.proximal import nuclear_norm
 from jnrsfm.training import Engine, Problem, Session, TrainConfig
 from jnrsfm.types import Landmarks, Reconstruction
@@ -62,8 +51,6 @@ _MOST_FREE_FIRST = (
     3000  # frames: up to there an encoder is fitted to free codes, beyond trained with the rest
 )
 _SEVERAL_STARTS = 600  # frames: beyond, a second search costs more than it has been seen to bring
-_FINITE = 1e-12
-_REFINE_RATE = 0.01
 _MIRROR = np.array([1, 1, -1], np.float32)
 
 
@@ -78,7 +65,7 @@ class Config(TrainConfig):
     steps: int | None = None  # type: ignore[assignment]
     """Optimiser steps of each search; unset: 2,500 with free codes, else 25 for each frame, between 20,000 and
     60,000."""
-    lifter_steps: int = 8000
+    lifter_steps: int = 4000
     """Steps of the network that follows free codes."""
     refine: int = 150
     """Steps by which a lifted frame's code is improved on the frame itself, all else fixed."""
@@ -164,142 +151,6 @@ class Config(TrainConfig):
         )
 
 
-class Batch(NamedTuple):
-    """What training sees of frames, leading axis frame.
-
-    `seen`: `Observations`; `number`: of the frame in the set; `start (frame, point, 3)`: object-frame shape of the
-    start, and `pull` how much D and A are drawn to it at first; `bend`: 1 where the frame has a neighbour on either
-    side in its clip; `loose`: 1 where shapes are free from the beginning.
-    """
-
-    seen: Observations
-    number: Any
-    start: Any
-    pull: Any
-    bend: Any
-    loose: Any
-
-
-class Terms(NamedTuple):
-    """What the forward pass gives, in the unit of the normalised measurements."""
-
-    code: Any
-    first: Any  # D
-    second: Any  # A
-    shape: Any  # object frame: what the image shows, and what the lower level adds
-    rotation: Any
-    turned: Any  # the mean shape M in the camera frame
-    misfit: Any  # (frame, 2): n(D), n(A)
-
-
-class Network(NamedTuple):
-    """The autoencoder as pure functions over its parameters."""
-
-    config: AutoencoderConfig
-    graph: Any
-
-    @classmethod
-    def of(cls, config: AutoencoderConfig) -> "Network":
-        """Its structure, without arrays."""
-        abstract = nnx.eval_shape(lambda: ProcrusteanAutoencoder(config, rngs=nnx.Rngs(params=0)))
-        return cls(config, nnx.split(abstract)[0])
-
-    def init(self, key):
-        """Fresh parameters."""
-        return nnx.to_pure_dict(nnx.state(ProcrusteanAutoencoder(self.config, rngs=nnx.Rngs(params=key))))
-
-    def apply(
-        self, params, batch: Batch, free: Any, solver: str, autoencoder: bool, code: Any = None
-    ) -> Terms:
-        """Forward pass and lower level, from `code (frame, k)` where it is given. `free (frame, 1)` in [0, 1] scales
-        the codes: 0 is one rigid shape."""
-        net = nnx.merge(self.graph, params)
-        if code is None:
-            code = self._code(net, batch)
-        code = free * code
-        first = net.decode(code)
-        second = net.decode(net.encode(first)) if autoencoder else first
-        found = lower_level(first, second, batch.seen, self.config.columns == 3, solver)
-        return Terms(code, first, second, *found)
-
-    def _code(self, net, batch: Batch):
-        seen = batch.seen
-        if self.config.columns == 3:
-            measured = measure_perspective(seen.inputs, seen.trust, seen.depth)
-            rows = adjoint_perspective(measured, seen.inputs, seen.trust)
-            return net.lift(batch.number, seen.inputs * seen.depth[:, None, None], seen.trust, rows)
-        measured = measure_weak(seen.inputs, seen.trust) / seen.depth[:, None, None]
-        return net.lift(batch.number, measured, seen.trust, adjoint_weak(measured, seen.trust))
-
-    def refined(self, params, batch: Batch, code: Any, steps: int, solver: str, code_weight: float) -> Terms:
-        """Terms after `steps` of Adam on the codes alone: each frame for itself, on its own misfit."""
-
-        def loss(code):
-            terms = self.apply(params, batch, 1.0, solver, True, code)
-            fit = jnp.sqrt(2 * jnp.sum(terms.misfit**2, -1)) + code_weight * jnp.sum(code**2, -1)
-            return jnp.sum(fit)
-
-        adam = optax.adam(optax.cosine_decay_schedule(_REFINE_RATE, max(steps, 1)))
-
-        def step(state, _):
-            code, opt = state
-            update, opt = adam.update(jax.grad(loss)(code), opt)
-            return (code + update, opt), None
-
-        (code, _), _ = jax.lax.scan(step, (code, adam.init(code)), None, length=steps)
-        return self.apply(params, batch, 1.0, solver, True, code)
-
-
-def lower_level(first, second, seen: Observations, perspective: bool, solver: str):
-    """`(shape, rotation, turned, misfit)` of the lower level (module docstring) for object-frame shapes D and A, each
-    `(frame, point, 3)`, centred. Points of weight 0 are free, as all depths are."""
-    mean = 0.5 * (first + second)
-    if solver == "linear":
-        rotation = _pose(jnp.concatenate([first, second], 1), seen, perspective, solve_onp_linear, 2)
-    else:
-        rotation = _pose(jax.lax.stop_gradient(mean), seen, perspective, solve_onp, 1)
-    turned = jnp.einsum("fpj,fij->fpi", mean, rotation)
-    apart = 0.5 * jnp.einsum("fpj,fij->fpi", second - first, rotation)  # of each from the mean
-    apart = apart - masked_mean(apart, seen.weights)  # both are centred on what the image shows (eq. 2.15)
-
-    def misfit(sign):
-        residual = image_residual(turned + sign * apart, seen, perspective)
-        square = seen.weights * jnp.sum(residual**2, -1) + apart[..., 2] ** 2
-        square = square + (seen.weights <= 0) * jnp.sum(apart[..., :2] ** 2, -1)
-        return jnp.sqrt(jnp.mean(square, -1) + _FINITE)
-
-    shown = seen.weights[..., None] > 0
-    fused = turned.at[..., :2].add(-jnp.where(shown, image_residual(turned, seen, perspective), 0.0))
-    shape = jnp.einsum("fpi,fij->fpj", fused, rotation)
-    return shape, rotation, turned, jnp.stack([misfit(-1.0), misfit(1.0)], -1)
-
-
-def image_residual(turned, seen: Observations, perspective: bool):
-    """`(frame, point, 2)` residual of camera-frame shapes in the normalised equations, which know no translation."""
-    depth = seen.depth[:, None, None]
-    image, target = turned[..., :2], measure_weak(seen.points, seen.weights)
-    if perspective:
-        image, target = image - seen.points * turned[..., 2:], target * depth
-    else:
-        target = target / depth
-    return image - masked_mean(image, seen.weights) - target
-
-
-def _pose(shape, seen: Observations, perspective: bool, solve, copies: int):
-    """Rotation of `shape`, which holds the points `copies` times. Perspective: the image of a point at depth t_z + z
-    is that of an orthographic camera times it (POSIT, DeMenthon and Davis, IJCV 15, 1995), three times over."""
-    points = jnp.concatenate([seen.points] * copies, 1)
-    weights = jnp.concatenate([seen.weights] * copies, 1)
-    depth = seen.depth[:, None, None]
-    if not perspective:
-        return solve(shape, points / depth, weights).rotation
-    rotation = solve(shape, points * depth, weights).rotation
-    for _ in range(3):
-        z = jnp.einsum("fpj,fj->fp", shape, rotation[:, 2])[..., None]
-        rotation = solve(shape, points * jnp.maximum(depth + z, 0.1 * depth), weights).rotation
-    return rotation
-
-
 class _Trainer:
     """The phases of one fit share these."""
 
@@ -350,7 +201,7 @@ class _Trainer:
             )
         if config.smooth:
             bent = terms.shape[2:] - 2 * terms.shape[1:-1] + terms.shape[:-2]
-            rms = jnp.sqrt(jnp.mean(jnp.sum(bent**2, -1), -1) + _FINITE)
+            rms = jnp.sqrt(jnp.mean(jnp.sum(bent**2, -1), -1) + FINITE)
             aux["bent"] = jnp.sum(batch.bend[1:-1] * rms) / jnp.maximum(jnp.sum(batch.bend[1:-1]), 1)
             loss = loss + config.smooth * aux["bent"]
         return loss, aux
@@ -370,7 +221,7 @@ class _Trainer:
         loss, aux = self.cost(params, terms, batch)
         if config.pull:
             fade = jnp.clip(1 - progress / config.pull, 0, 1)
-            rms = lambda shape: jnp.sqrt(jnp.mean(jnp.sum((shape - batch.start) ** 2, -1), -1) + _FINITE)
+            rms = lambda shape: jnp.sqrt(jnp.mean(jnp.sum((shape - batch.start) ** 2, -1), -1) + FINITE)
             loss = loss + fade * jnp.mean(batch.pull * (rms(terms.first) + rms(terms.second)))
         return loss, aux
 
@@ -381,7 +232,7 @@ class _Trainer:
         def some(batch):
             terms = self.terms(params, batch, 1.0)
             gap = heldout_residual(terms.turned, batch.seen, self.perspective)
-            error = jnp.sum(batch.seen.heldout * jnp.sqrt(jnp.sum(gap**2, -1) + _FINITE), -1)
+            error = jnp.sum(batch.seen.heldout * jnp.sqrt(jnp.sum(gap**2, -1) + FINITE), -1)
             return terms, error
 
         n = len(data.number)
@@ -503,23 +354,6 @@ class PAUL(NetworkModel):
         return found if found.mirror == "perspective" else found.replace(mirror=self.mirror)
 
 
-def lifted(network: Network, params, data: Batch, steps: int, solver: str, code_weight: float):
-    """Shapes `(frame, point, 3)` and rotations by the encoder and `steps` of improvement, a block at a time."""
-
-    @jax.jit
-    def some(params, batch):
-        terms = network.apply(params, batch, 1.0, solver, True)
-        return network.refined(params, batch, terms.code, steps, solver, code_weight)
-
-    parts = blocks(data)
-    found = [some(params, jax.tree.map(lambda x, i=i: x[i], parts)) for i in range(len(parts.number))]
-    n = len(data.number)
-    shape, rotation = (
-        np.concatenate([np.asarray(getattr(t, name)) for t in found]) for name in ("shape", "rotation")
-    )
-    return shape[:n], rotation[:n]
-
-
 def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
     """Train on landmarks and reconstruct them: the phases of the module docstring."""
     if landmarks.n_frames < 3:
@@ -584,9 +418,6 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             again = again or perspective or bool(resolved.flip.any())
         if again:  # else there is nothing to be drawn to
             data = trainer.batch(seen, begin)
-        if start != "random" and config.codes == "free" and not perspective:
-            # what the search has made of codes of a start without the held-out points is not worth keeping
-            params = jax.tree.map(lambda x: x[0], trainer.initial(jax.random.fold_in(key, 200), begin))
         if perspective and config.mirror == "auto":
             # Perspective images tell the hand of the whole, though a network may settle in the other: try both.
             hands = {
@@ -612,6 +443,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             best, resolved = relabel(best)
         facts["mirror"] = resolved.summary()
     facts["misfit"] = float(terms.misfit[:, 0].mean())
+    latent = _latent(trainer, params, terms)
     model = None
     if wanted.codes != "free":
         network, params, normalizer = trainer.network, params, trainer.normalizer
@@ -627,7 +459,18 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             config.refine,
             config.code_weight,
         )
-    return Fitted(best, model, heldout, spread, facts)
+    return Fitted(best, model, heldout, spread, facts, latent)
+
+
+def _latent(trainer: _Trainer, params, terms: Terms, steps: int = 7) -> Latent:
+    """Codes of the frames, and shapes between the two that lie farthest apart along the main direction."""
+    codes = np.asarray(terms.code)
+    centred = codes - codes.mean(0)
+    along = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+    first = along.argmin()
+    line = codes[first] + np.linspace(0, 1, steps)[:, None] * (codes[along.argmax()] - codes[first])
+    shapes = np.asarray(nnx.merge(trainer.network.graph, params).decode(jnp.asarray(line, jnp.float32)))
+    return Latent(codes, np.einsum("spj,ij->spi", shapes, terms.rotation[first]))  # as that frame is seen
 
 
 def _follow(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.report.curves import loss_svg
+from jnrsfm.report.latent import latent_svg
 from jnrsfm.report.scene import VIDEO_DEGREES, Scene, build_scene
 from jnrsfm.report.summary import GLOSSARY, MARKS, MIRROR, alerts, checks, score, trust, what_was_done
 from jnrsfm.report.writing import write_beside
@@ -190,6 +191,7 @@ def page_html(
     settings: Mapping | None,
     scores: Mapping | None,
     title: str,
+    latent: Mapping | None = None,
 ) -> str:
     """The whole page as text."""
     folder = resources.files("jnrsfm.report")
@@ -222,6 +224,9 @@ def page_html(
         "notes": "".join(f"<li>{_e(n)}</li>" for n in _notes(scene)),
         "card": _card_html(card),
         "curve": curve or '<p class="empty">This method has no training curve.</p>',
+        "latent": ""
+        if latent is None
+        else f'<section class="card"><h2>Latent space</h2>{latent_svg(**latent)}</section>',
         "scores": _scores_html(scores, scene),
         "settings": _settings_html(settings) if settings else '<p class="empty">None were recorded.</p>',
         "glossary": "".join(f"<dt>{_e(word)}</dt><dd>{_e(said)}</dd>" for word, said in GLOSSARY),
@@ -242,6 +247,7 @@ def write_report(
     settings: dict | None = None,
     scores: dict | None = None,
     title: str = "3D from 2D landmarks",
+    latent: Mapping | None = None,
 ) -> Path:
     """Write the page to `path` and return the path.
 
@@ -252,11 +258,12 @@ def write_report(
     dropped), and optionally `heldout`, `reprojection`, `steps_per_s`, `phase`.
     `card`: `{"items": [{"name", "value", "unit", "verdict": "good|fair|poor|unknown", "explain"}],
     "warnings": [str]}`. `settings`: a nested plain dict; its `method` and `seconds` go into the summary.
-    `scores`: `{protocol: {metric: value}}`, errors as fractions.
+    `scores`: `{protocol: {metric: value}}`, errors as fractions. `latent`: arguments of `latent.latent_svg`, for
+    methods that give each frame a code.
     At most 1500 frames go into the page, evenly thinned within each clip; the page says so.
 
     Raises `InputError` where frames or points do not agree, there are none, or `path` cannot be written.
     """
     scene = build_scene(landmarks, reconstruction, reference)
-    text = page_html(scene, history, card, settings, scores, title)
+    text = page_html(scene, history, card, settings, scores, title, latent)
     return write_beside(path, text.encode("utf-8"))

@@ -14,6 +14,7 @@ from jnrsfm import datasets
 from jnrsfm.errors import InputError
 from jnrsfm.methods import METHODS, Model, paul
 from jnrsfm.methods.observations import Observations
+from jnrsfm.methods.paul_network import lower_level
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
@@ -27,7 +28,7 @@ TINY = {
     "bottleneck": 3,
     "dictionaries": (16, 8),
 }
-_lower = jax.jit(paul.lower_level, static_argnums=(3, 4))
+_lower = jax.jit(lower_level, static_argnums=(3, 4))
 KINDS = ("generic", "planar", "collinear", "zero", "equal")
 
 
