@@ -1,6 +1,7 @@
 """PAUL: its lower level against a brute-force optimiser, what must not leak, its files, and a real training."""
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -29,6 +30,19 @@ TINY = {
     "dictionaries": (16, 8),
 }
 _lower = jax.jit(lower_level, static_argnums=(3, 4))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _all_of(both, seen, perspective, solver):
+    """Everything that the lower level gives, and the gradient of its misfit."""
+
+    def value(s):
+        found = lower_level(s[0], s[1], seen, perspective, solver)
+        return jnp.sum(found[3]), found
+
+    return jax.value_and_grad(value, has_aux=True)(both)
+
+
 KINDS = ("generic", "planar", "collinear", "zero", "equal")
 
 
@@ -153,10 +167,8 @@ def test_values_and_gradients_are_finite_in_float32(kind, perspective, solver):
     weights = np.ones(w.shape[:2])
     weights[0, 3:] = 0  # three points left
     seen = observations(0.2 * w, weights, np.full(len(w), 5.0))
-    low = lambda s: _lower(s[0], s[1], seen, perspective, solver)
     both = jnp.stack([jnp.asarray(first, jnp.float32), jnp.asarray(second, jnp.float32)])
-    chex.assert_tree_all_finite(low(both))
-    chex.assert_tree_all_finite(jax.grad(lambda s: jnp.sum(low(s)[3]))(both))
+    chex.assert_tree_all_finite(_all_of(both, seen, perspective, solver))
 
 
 @pytest.mark.fast
