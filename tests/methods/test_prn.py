@@ -186,7 +186,7 @@ def test_free_shapes_reconstruct_a_sequence_with_gaps(rng):
         )
         found.append(fitted.reconstruction)
     assert np.array_equal(found[0].points3d, found[1].points3d)
-    assert error(found[0], reference) < 0.03 < 0.1 * flat_error(reference)
+    assert error(found[0], reference) < 0.015 < 0.03 * flat_error(reference)  # 0.0035
     assert fitted.model is None
     assert fitted.heldout["error"] < 0.1 * fitted.heldout["baseline"]
     assert np.allclose(np.linalg.det(found[0].rotations), 1, atol=1e-5)
@@ -197,13 +197,13 @@ def test_free_shapes_reconstruct_a_sequence_with_gaps(rng):
 @pytest.mark.slow
 def test_network_trains_lifts_and_is_saved(rng, tmp_path):
     landmarks, reference = nodding(rng, 72)
-    config = settings(steps=800, width=96, batch=3)
+    config = settings(steps=400, width=96)
     fitted = prn.fit(landmarks.select(slice(0, F)), "orthographic", config, 0, Session())
-    assert error(fitted.reconstruction, reference.select(slice(0, F))) < 0.12
+    assert error(fitted.reconstruction, reference.select(slice(0, F))) < 0.02  # 0.003 when this was written
     assert fitted.reconstruction.mirror == "sequence"
     rest = slice(F, 72)  # the camera has gone once around: the views come again, the shapes do not
     lifted = fitted.model.lift(landmarks.select(rest))
-    assert error(lifted, reference.select(rest)) < 0.5 * flat_error(reference)
+    assert error(lifted, reference.select(rest)) < 0.4 * flat_error(reference)  # 0.31
     fitted.model.save(tmp_path / "model.npz")
     again = prn.PRN.load(tmp_path / "model.npz").lift(landmarks.select(rest))
     assert np.array_equal(again.points3d, lifted.points3d)
