@@ -13,7 +13,6 @@ from jnrsfm.io._registry import register as register
 from jnrsfm.io.checks import check_landmarks as check_landmarks
 from jnrsfm.io.checks import drop_empty as drop_empty
 from jnrsfm.io.checks import usable_frames as usable_frames
-from jnrsfm.io.reconstruction import check_match as check_match
 from jnrsfm.io.reconstruction import read_reconstruction as read_reconstruction
 from jnrsfm.io.reconstruction import write_reconstruction as write_reconstruction
 from jnrsfm.io.summary import describe as describe

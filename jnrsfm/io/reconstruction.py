@@ -45,24 +45,3 @@ def read_reconstruction(path) -> Reconstruction:
     reconstruction = reference_from_fields(fields)
     assert reconstruction is not None
     return reconstruction.replace(**defaults)
-
-
-def check_match(
-    reconstruction: Reconstruction, reference: Reconstruction, where: str = "reconstruction"
-) -> None:
-    """Raise InputError where a reconstruction and its reference differ in frames, points or point names."""
-    a, b = np.shape(reconstruction.points3d), np.shape(reference.points3d)
-    if a[1] != b[1]:
-        raise InputError(
-            f"{where}: {a[1]} points, but the reference has {b[1]}: compare files of the same landmarks"
-        )
-    if a[0] != b[0]:
-        raise InputError(
-            f"{where}: {a[0]} frames, but the reference has {b[0]}: compare files of the same frames"
-        )
-    if reconstruction.names is not None and reference.names is not None:
-        for p, (mine, its) in enumerate(zip(reconstruction.names, reference.names, strict=True)):
-            if mine != its:
-                raise InputError(
-                    f"{where}: point {p} is {mine!r}, but {its!r} in the reference: use one point order"
-                )

@@ -37,7 +37,7 @@ from jnrsfm.geometry.handedness import resolve_mirrors
 from jnrsfm.methods import pnd
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
-from jnrsfm.methods.rigid_start import rigid_shapes
+from jnrsfm.methods.rigid import rigid_shapes
 from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.residual import ResidualConfig, ResidualNetwork
 from jnrsfm.proximal import log_determinant, nuclear_norm

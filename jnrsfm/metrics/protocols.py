@@ -410,7 +410,7 @@ def overwrite_visible_xy(estimate: Reconstruction, landmarks: Landmarks) -> Reco
 
 
 def check_match(estimate: Reconstruction, reference: Reconstruction) -> None:
-    """Raise `InputError` unless the two hold the same frames and points in 3D."""
+    """Raise `InputError` unless the two hold the same frames and points in 3D, under the same names."""
     for name, record in (("reconstruction", estimate), ("reference", reference)):
         if np.ndim(record.points3d) != 3 or record.points3d.shape[-1] != 3:
             raise InputError(
@@ -421,6 +421,11 @@ def check_match(estimate: Reconstruction, reference: Reconstruction) -> None:
             f"the reconstruction has {_size(estimate.points3d)}, "
             f"the reference has {_size(reference.points3d)}; score the same frames and points"
         )
+    for p, (mine, its) in enumerate(zip(estimate.names or (), reference.names or (), strict=False)):
+        if mine != its:
+            raise InputError(
+                f"reconstruction: point {p} is {mine!r}, but {its!r} in the reference: use one point order"
+            )
 
 
 def category_names(record: Reconstruction) -> np.ndarray:

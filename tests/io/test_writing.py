@@ -85,20 +85,6 @@ def test_reconstruction_refusals(reconstruction, landmarks, tmp_path):
         io.write_reconstruction(tmp_path / "c.npz", reconstruction.replace(points3d=points, valid3d=None))
 
 
-def test_a_reconstruction_must_match_its_reference(reconstruction):
-    io.check_match(reconstruction, reconstruction)
-    for other, words in [
-        (reconstruction.select(slice(0, 3)), "5 frames, but the reference has 3"),
-        (
-            reconstruction.replace(points3d=reconstruction.points3d[:, :4]),
-            "6 points, but the reference has 4",
-        ),
-        (reconstruction.replace(names=tuple("abcxéf")), "point 3 is 'd', but 'x'"),
-    ]:
-        with pytest.raises(InputError, match=f"mine: {words}"):
-            io.check_match(reconstruction, other, "mine")
-
-
 def test_writing_is_all_or_nothing(landmarks, reconstruction, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="does not exist"):
         io.write_landmarks(tmp_path / "no" / "a.npz", landmarks)

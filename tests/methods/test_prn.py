@@ -8,7 +8,6 @@ import pytest
 from jnrsfm.errors import InputError
 from jnrsfm.methods import prn
 from jnrsfm.methods.observations import Normalizer
-from jnrsfm.methods.rigid_start import rigid_shapes
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
@@ -84,23 +83,6 @@ def test_drawn_windows_hold_every_frame_about_as_often(n, length):
     assert count.max() <= rounds
     other = prn.drawn_frames(n, length, 4)[0]
     assert (length < n) == (not np.array_equal(frames, other))
-
-
-@pytest.mark.fast
-def test_rigid_start_is_exact_for_a_rigid_shape(rng):
-    _, reference = nodding(rng)
-    rigid = reference.points3d[:1].repeat(F, 0)
-    truth = np.einsum("fpj,fij->fpi", rigid, reference.rotations)
-    seen = rng.random((F, P)) > 0.15
-    points = np.where(
-        seen[..., None], truth[..., :2], 1e6
-    )  # what is stored at a hidden point must not matter
-    found = rigid_shapes(points, seen.astype(float))
-    sign = np.sign(np.sum(found[..., 2] * truth[..., 2]))
-    assert np.linalg.norm(found * [1, 1, sign] - truth) < 0.02 * np.linalg.norm(truth)
-    whole = rigid_shapes(truth[..., :2], np.ones((F, P)))
-    sign = np.sign(np.sum(whole[..., 2] * truth[..., 2]))
-    assert np.allclose(whole * [1, 1, sign], truth, atol=1e-8 * np.abs(truth).max())
 
 
 @pytest.mark.fast

@@ -292,6 +292,9 @@ def test_errors_of_the_user():
         metrics.evaluate(estimate.replace(points3d=estimate.points3d[:, :6]), reference)
     with pytest.raises(InputError, match=r"reference has 4 frames"):
         metrics.evaluate(estimate, reference.select(slice(0, 4)))
+    named = [r.replace(names=tuple(n)) for r, n in ((estimate, "abcdefg"), (reference, "abcxefg"))]
+    with pytest.raises(InputError, match="point 3 is 'd', but 'x' in the reference"):
+        metrics.evaluate(*named)
     broken = estimate.points3d.copy()
     broken[2, 5, 1] = np.nan
     with pytest.raises(InputError, match=r"reconstruction: point 5 of frame 2 is not finite"):
