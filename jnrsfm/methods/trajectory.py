@@ -10,12 +10,16 @@ Source: Akhter, Sheikh, Khan, Kanade: Nonrigid structure from motion in trajecto
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from jnrsfm.errors import InputError
+from jnrsfm.geometry.metric_upgrade import Scale
 from jnrsfm.geometry.trajectory import dct_basis
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.methods.factorization import (
@@ -23,8 +27,8 @@ from jnrsfm.methods.factorization import (
     Measurements,
     check_config_rank,
     recover_cameras,
-    solve_points,
     solve_with_rank,
+    weighted_bases,
 )
 from jnrsfm.training import Session
 from jnrsfm.types import Landmarks
@@ -48,23 +52,39 @@ def check_order(landmarks: Landmarks, method: str) -> None:
         raise InputError(f"{method}: the frames are of several clips: fit one clip at a time, or use bmm")
 
 
-def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
-    """Cameras, then coefficients. Raises InputError: too few points or frames for the rank, several clips."""
-    check_order(landmarks, "trajectory")
+Weights = Callable[[Measurements, Float[np.ndarray, "frame 3 3"], int], tuple[Any, Any]]
+
+
+def fit_in_order(
+    landmarks: Landmarks,
+    camera: str,
+    rank: int | None,
+    seed: int,
+    session: Session,
+    method: str,
+    scale: Scale,
+    weights: Weights,
+) -> Fitted:
+    """Cameras by the metric upgrade at rank 3K, `weights(data, rotations, K) -> C (frame, basis), penalty or None`,
+    then the bases by least squares (`weighted_bases`). Frames in time order, of one clip."""
+    check_order(landmarks, method)
 
     def solve(data: Measurements, rank: int):
-        rotations, _, margin = recover_cameras(data, 3 * rank, "constant")
-        with jax.enable_x64(True):
-            theta = np.asarray(dct_basis(data.n_frames, rank, jnp.float64))
-            motion = np.einsum("fk,fai->faki", theta, rotations[:, :2]).reshape(data.n_frames, 2, -1)
-            a = solve_points(jnp.asarray(motion), jnp.asarray(data.points), jnp.asarray(data.seen))
-            shapes = np.einsum("fk,pki->fpi", theta, np.asarray(a).reshape(data.n_points, rank, 3))
-        return shapes, rotations, margin
+        rotations, _, margin = recover_cameras(data, 3 * rank, scale)
+        return weighted_bases(data, rotations, *weights(data, rotations, rank)), rotations, margin
 
-    found, heldout, facts = solve_with_rank(
-        landmarks, camera, config.rank, seed, session, "trajectory", solve
-    )
+    found, heldout, facts = solve_with_rank(landmarks, camera, rank, seed, session, method, solve)
     return Fitted(found, heldout=heldout, facts=facts)
+
+
+def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+    """Cameras, then coefficients. Raises InputError: too few points or frames for the rank, several clips."""
+
+    def cosines(data: Measurements, rotations, rank: int):
+        with jax.enable_x64(True):
+            return np.asarray(dct_basis(data.n_frames, rank, jnp.float64)), None
+
+    return fit_in_order(landmarks, camera, config.rank, seed, session, "trajectory", "constant", cosines)
 
 
 INFO = MethodInfo(

@@ -38,7 +38,7 @@ def model(name, rng):
 SOLVERS = {
     "rigid": (rigid, rigid.Config()),
     "trajectory": (trajectory, trajectory.Config(rank=K)),
-    "csf": (csf, csf.Config(rank=K, cosines=8)),
+    "csf": (csf, csf.Config(rank=K, cosines=8, stillness=0.0)),
     "bmm": (bmm, bmm.Config(rank=K, tolerance=1e-6, steps=4000)),
 }
 
@@ -75,6 +75,21 @@ def test_exact_on_its_own_model_in_the_units_of_the_input(name, rng):
     assert (np.linalg.det(r) > 0).all()
 
 
+@pytest.mark.fast
+def test_rigid_start_is_exact_for_a_rigid_shape(rng):
+    truth = model("rigid", rng)
+    seen = rng.random((F, P)) > 0.15
+    points = np.where(
+        seen[..., None], truth[..., :2], 1e6
+    )  # what is stored at a hidden point must not matter
+    for found, bound in (
+        (rigid.rigid_shapes(points, seen.astype(float)), 0.02),
+        (rigid.rigid_shapes(truth[..., :2], np.ones((F, P))), 1e-8),
+    ):
+        sign = np.sign(np.sum(found[..., 2] * truth[..., 2]))
+        assert np.linalg.norm(found * [1, 1, sign] - truth) < bound * np.linalg.norm(truth)
+
+
 @pytest.mark.parametrize("name", SOLVERS)
 def test_gaps_are_honoured_and_what_is_stored_there_never_matters(name, rng):
     shapes = model(name, rng)
@@ -85,6 +100,18 @@ def test_gaps_are_honoured_and_what_is_stored_there_never_matters(name, rng):
     junk = np.where(seen[..., None], marks.points2d, np.nan)
     again = solve(name, marks.replace(points2d=junk))
     np.testing.assert_array_equal(found.reconstruction.points3d, again.reconstruction.points3d)
+
+
+def test_complementary_spaces_are_found_where_the_slow_cosines_mislead(rng):
+    # weights at frequencies 5 and 9: the start at the first cosines ends elsewhere
+    bases = rng.normal(size=(3, P, 3)) * [[[1.0]], [[0.4]], [[0.3]]]
+    x = np.einsum("fk,kpi->fpi", cosines(10)[:, [0, 5, 9]], bases)
+    x = x - x.mean(1, keepdims=True)
+    t = np.linspace(0, 2 * np.pi, F)
+    r = Rotation.from_rotvec(np.stack([0.3 * np.sin(2 * t), t, 0 * t], 1)).as_matrix()
+    shapes = np.einsum("fpj,fij->fpi", x, r)
+    found = solve("csf", landmarks(shapes), config=csf.Config(rank=3, cosines=10, stillness=0.0))
+    assert error(found, shapes) < 1e-3
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -127,8 +154,13 @@ def test_rank_is_chosen_by_held_out_points(rng):
 @pytest.mark.fast
 def test_refusals(rng):
     shapes = model("bmm", rng)
-    with pytest.raises(InputError, match="at least 37 points"):
-        solve("bmm", landmarks(shapes), config=bmm.Config(rank=12))
+    for name, module in (("bmm", bmm), ("trajectory", trajectory), ("csf", csf)):
+        with pytest.raises(InputError, match=f"{name}: rank 12 needs at least 37 points"):
+            solve(name, landmarks(shapes), config=module.Config(rank=12))
+        with pytest.raises(InputError, match=f"{name}: rank 4 needs at least 7 frames"):
+            solve(name, landmarks(shapes[:5]), config=module.Config(rank=4))
+    with pytest.raises(InputError, match="stillness is -1"):
+        csf.Config(stillness=-1.0)
     with pytest.raises(InputError, match="at least 4 frames"):
         solve("rigid", landmarks(shapes[:3]))
     clips = landmarks(shapes).replace(sequence=np.arange(F) // 30)
