@@ -38,7 +38,7 @@ from jnrsfm.methods.base import Fitted, Latent, MethodInfo
 from jnrsfm.methods.learned import blocks, corrected_scale, heldout_item, heldout_residual, rolled
 from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
 from jnrsfm.methods.paul_network import FINITE, Batch, Network, Terms, lifted
-from jnrsfm.methods.rigid import rigid_shapes
+from jnrsfm.methods.rigid_start import rigid_shapes
 from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.autoencoder import AutoencoderConfig
 from jnrsfm.proximal import nuclear_norm
