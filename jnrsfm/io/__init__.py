@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from jnrsfm.io import checks, matlab, npz
+from jnrsfm.io import c3dpo, checks, matlab, npz
 from jnrsfm.io._files import read_json as read_json
 from jnrsfm.io._files import write_json as write_json
 from jnrsfm.io._registry import Format as Format
@@ -22,6 +22,7 @@ from jnrsfm.types import Landmarks, Reconstruction
 # One line a format.
 register(npz.FORMAT)
 register(matlab.FORMAT)
+register(c3dpo.FORMAT)
 
 
 def read_landmarks(path, format: str | None = None, **options) -> Landmarks:
