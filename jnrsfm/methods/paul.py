@@ -14,7 +14,8 @@ reprojection error chooses. A start other than "random" is a set of shapes: the 
 components, and both shapes D and A are drawn to them at first. *final*: all observed points, drawn once more to the
 winning start, now made of all points. Shapes of one hand, by time or over the set, are such a start as well.
 Perspective: residuals of the normalised equations of Deep NRSfM++, pose by repeated orthographic problems, scale
-correction, and both hands tried.
+correction, and both hands tried. New frames begin at an encoder's code, or at those of the training frames whose
+shapes show the most similar image, and improve it each for itself.
 
 Source: Wang and Lucey, PAUL: Procrustean Autoencoder for Unsupervised Lifting, CVPR 2021; Wang's thesis, ch. 2. ADL and
 ADL with a nuclear norm are its baselines. The exact lower level, the starts, the perspective camera and the prior in
@@ -38,7 +39,7 @@ from jnrsfm.methods.base import Fitted, Latent, MethodInfo
 from jnrsfm.methods.learned import blocks, corrected_scale, heldout_item, heldout_residual, rolled
 from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
 from jnrsfm.methods.paul_network import FINITE, Batch, Network, Terms, lifted
-from jnrsfm.methods.rigid_start import rigid_shapes
+from jnrsfm.methods.rigid import rigid_shapes
 from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.autoencoder import AutoencoderConfig
 from jnrsfm.proximal import nuclear_norm
@@ -59,23 +60,20 @@ class Config(TrainConfig):
     """Settings of PAUL."""
 
     codes: Literal["auto", "free", "residual", "block-sparse"] = "auto"
-    """Codes are unknowns of their own (free), or there is a network that gives them and lifts unseen frames too; auto:
-    free up to 1,500 frames, else block-sparse. Up to 3,000 frames the network follows free codes, which make the
-    reconstruction; in larger sets it is trained with the rest, as in the paper."""
+    """Codes are unknowns of their own (free), or a network gives them; auto: free up to 3,000 frames, else
+    block-sparse."""
     steps: int | None = None  # type: ignore[assignment]
     """Optimiser steps of each search; unset: 2,500 with free codes, else 25 for each frame, between 20,000 and
     60,000."""
-    lifter_steps: int = 4000
-    """Steps of the network that follows free codes."""
     refine: int = 150
     """Steps by which a lifted frame's code is improved on the frame itself, all else fixed."""
     batch: int = 0
-    """Frames in a step; 0: all with free codes (2,500 at most), 128 with an encoder."""
+    """Frames in a step; 0: all with free codes, 128 with an encoder."""
     learning_rate: float = 3e-3
     """Peak learning rate of Adam."""
     starts: tuple[Start, ...] | None = None
     """Where searches start; the best by `select` wins. Unset: pnd, and random
-    too up to 600 frames; random alone beyond 3,000 frames."""
+    too up to 600 frames; random alone with an encoder."""
     restarts: int = 1
     """Seeds for each start."""
     final: float = 2.0
@@ -138,7 +136,7 @@ class Config(TrainConfig):
         codes = self.codes
         if codes == "auto":
             codes = "free" if n_frames <= _MOST_FREE else "block-sparse"
-        free = codes == "free" or n_frames <= _MOST_FREE_FIRST
+        free = codes == "free"
         starts: tuple[Start, ...] = ("random",)
         if free:
             starts = ("pnd", "random") if n_frames <= _SEVERAL_STARTS else ("pnd",)
@@ -147,6 +145,7 @@ class Config(TrainConfig):
             self,
             codes=codes,
             steps=self.steps or rule,
+            batch=self.batch or (0 if free else 128),
             starts=self.starts or starts,
         )
 
@@ -154,8 +153,8 @@ class Config(TrainConfig):
 class _Trainer:
     """The phases of one fit share these."""
 
-    def __init__(self, landmarks: Landmarks, camera: str, config: Config, frozen: bool = False):
-        self.config, self.landmarks, self.frozen = config, landmarks, frozen
+    def __init__(self, landmarks: Landmarks, camera: str, config: Config):
+        self.config, self.landmarks = config, landmarks
         self.perspective = camera == "perspective"
         self.network = Network.of(
             AutoencoderConfig(
@@ -212,10 +211,6 @@ class _Trainer:
         if config.roll and config.codes != "free":
             points, inputs = rolled((batch.seen.points, batch.seen.inputs), key, config.roll)
             batch = batch._replace(seen=batch.seen._replace(points=points, inputs=inputs))
-        if self.frozen:
-            params = {
-                k: jax.lax.stop_gradient(v) if k in ("encoder", "decoder") else v for k, v in params.items()
-            }
         free = jnp.clip(progress / config.rigid, 0, 1) if config.rigid else 1.0
         terms = self.terms(params, batch, free)
         loss, aux = self.cost(params, terms, batch)
@@ -328,13 +323,14 @@ def of_one_hand(shapes: np.ndarray, sequence: np.ndarray | None) -> tuple[np.nda
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PAUL(NetworkModel):
-    """A trained encoder and autoencoder: lifts unseen frames with the same points."""
+    """A trained autoencoder and its codes or encoder: lifts unseen frames with the same points."""
 
     METHOD = "paul"
 
     solver: str
     refine: int
     code_weight: float
+    autoencoder: bool
 
     @staticmethod
     def network_of(config: dict[str, Any]) -> Network:
@@ -342,14 +338,14 @@ class PAUL(NetworkModel):
         return Network.of(AutoencoderConfig(**config))
 
     def lift(self, landmarks: Landmarks) -> Reconstruction:
-        """Codes by the encoder, improved on each frame by itself (`refine` steps); shapes by the decoder, cameras by
-        OnP; observed points keep their x and y. `mirror` is what the network was trained on;
-        `jnrsfm.geometry.handedness.relabel` resolves the frames of a clip anew."""
+        """Shapes of new frames, each by itself (`paul_network.lifted`); observed points keep their x and y. `mirror` is
+        what the network was trained on; `jnrsfm.geometry.handedness.relabel` resolves the frames of a clip anew."""
         seen, frames = self.observed(landmarks)
         n, p = seen.weights.shape
         nothing = jnp.zeros(n)
-        data = Batch(seen, jnp.arange(n), jnp.zeros((n, p, 3)), nothing, nothing, nothing)
-        shape, rotation = lifted(self.network, self.params, data, self.refine, self.solver, self.code_weight)
+        data = Batch(seen, jnp.zeros(n, int), jnp.zeros((n, p, 3)), nothing, nothing, nothing)
+        rule = (self.solver, self.autoencoder, self.code_weight)
+        shape, rotation = lifted(self.network, self.params, data, self.refine, *rule)
         found = self.normalizer.reconstruction(landmarks, frames, shape, rotation, np.asarray(seen.depth))
         return found if found.mirror == "perspective" else found.replace(mirror=self.mirror)
 
@@ -360,18 +356,14 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         raise InputError(
             f"paul needs at least 3 frames, but there are {landmarks.n_frames}: use deep-nrsfm++ to lift"
         )
-    config = wanted = config.resolved(landmarks.n_frames)
-    if landmarks.n_frames <= _MOST_FREE_FIRST:
-        config = dataclasses.replace(config, codes="free")
-    if not config.batch and config.codes != "free":
-        config = dataclasses.replace(config, batch=128)
+    config = config.resolved(landmarks.n_frames)
     trainer = _Trainer(landmarks, camera, config)
     perspective = trainer.perspective
     key = jax.random.key(seed)
     seen, frames = trainer.normalizer(landmarks)
     kept, held = hold_out(np.asarray(seen.weights), config.holdout, 5 if perspective else 4, seed)
     hidden = seen._replace(weights=jnp.asarray(kept), heldout=jnp.asarray(held))
-    if config.fill and wanted.codes != "free":
+    if config.fill and config.codes != "free":
         # What fills the search's gaps must not have seen its held-out points.
         hidden = trainer.normalizer.with_covariance(hidden).filled(hidden, landmarks.defined)
         trainer.normalizer = trainer.normalizer.with_covariance(seen)
@@ -380,7 +372,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     engine = trainer.engine(session)
     ends, searches = _search(trainer, engine, hidden, camera, key, seed, session)
     criteria, params, start = ends[0]
-    facts: dict[str, Any] = {"codes": wanted.codes, "search": searches, "start": start}
+    facts: dict[str, Any] = {"codes": config.codes, "search": searches, "start": start}
     heldout = heldout_item(criteria, hidden, config.holdout)
     spread = None
     if len(ends) > 1:
@@ -443,23 +435,11 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             best, resolved = relabel(best)
         facts["mirror"] = resolved.summary()
     facts["misfit"] = float(terms.misfit[:, 0].mean())
-    latent = _latent(trainer, params, terms)
-    model = None
-    if wanted.codes != "free":
-        network, params, normalizer = trainer.network, params, trainer.normalizer
-        if config.codes == "free":
-            network, params = _follow(trainer, params, data, terms, wanted, camera, key, session)
-        model = PAUL(
-            network,
-            params,
-            normalizer,
-            landmarks.names,
-            best.mirror,
-            config.solver,
-            config.refine,
-            config.code_weight,
-        )
-    return Fitted(best, model, heldout, spread, facts, latent)
+    model = PAUL(
+        trainer.network, params, trainer.normalizer, landmarks.names, best.mirror, config.solver, config.refine,
+        config.code_weight, config.prior == "paul",
+    )  # fmt: skip
+    return Fitted(best, model, heldout, spread, facts, _latent(trainer, params, terms))
 
 
 def _latent(trainer: _Trainer, params, terms: Terms, steps: int = 7) -> Latent:
@@ -471,31 +451,6 @@ def _latent(trainer: _Trainer, params, terms: Terms, steps: int = 7) -> Latent:
     line = codes[first] + np.linspace(0, 1, steps)[:, None] * (codes[along.argmax()] - codes[first])
     shapes = np.asarray(nnx.merge(trainer.network.graph, params).decode(jnp.asarray(line, jnp.float32)))
     return Latent(codes, np.einsum("spj,ij->spi", shapes, terms.rotation[first]))  # as that frame is seen
-
-
-def _follow(
-    trainer: _Trainer, params, data: Batch, terms: Terms, wanted: Config, camera: str, key, session: Session
-):
-    """A network for the codes, fitted to the shapes that free codes have given; the autoencoder is kept."""
-    config = dataclasses.replace(
-        wanted,
-        batch=wanted.batch or 128,
-        learning_rate=1e-3,
-        rigid=0.0,
-        pull=1.0,
-        smooth=0.0,
-        decay=0.0,
-        restarts=1,
-    )
-    lifter = _Trainer(trainer.landmarks, camera, config, frozen=True)
-    start = lifter.network.init(jax.random.fold_in(key, 300))
-    start = {**start, "encoder": params["encoder"], "decoder": params["decoder"]}
-    data = lifter.batch(data.seen, terms.first)
-    found = lifter.engine(session).train(
-        data, jax.random.fold_in(key, 301), phase="lifter", steps=wanted.lifter_steps,
-        start=jax.tree.map(lambda x: x[None], start),
-    )  # fmt: skip
-    return lifter.network, found.params
 
 
 def _search(

@@ -9,6 +9,7 @@ camera for D and A together, projected to a rotation and differentiated through 
 See `paul` for the objective and the source.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,9 @@ from jnrsfm.models.autoencoder import AutoencoderConfig, ProcrusteanAutoencoder
 
 FINITE = 1e-12
 _REFINE_RATE = 0.01
+_KNOWN = 512  # codes of training frames that a new frame is compared with
+_STARTS = 4  # of them, to improve
+_BLOCK = 512  # frames at a time
 
 
 class Batch(NamedTuple):
@@ -100,23 +104,48 @@ class Network(NamedTuple):
         measured = measure_weak(seen.inputs, seen.trust) / seen.depth[:, None, None]
         return net.lift(batch.number, measured, seen.trust, adjoint_weak(measured, seen.trust))
 
-    def refined(self, params, batch: Batch, code: Any, steps: int, solver: str, code_weight: float) -> Terms:
-        """Terms after `steps` of Adam on the codes alone: each frame for itself, on its own misfit."""
+    def refined(
+        self, params, batch: Batch, code: Any, steps: int, solver: str, autoencoder: bool, code_weight: float
+    ) -> tuple[Terms, Any]:
+        """Terms after `steps` of Adam on the codes alone, each frame for itself on its own misfit, and that misfit."""
 
-        def loss(code):
-            terms = self.apply(params, batch, 1.0, solver, True, code)
-            fit = jnp.sqrt(2 * jnp.sum(terms.misfit**2, -1)) + code_weight * jnp.sum(code**2, -1)
-            return jnp.sum(fit)
+        def each(code):
+            terms = self.apply(params, batch, 1.0, solver, autoencoder, code)
+            return jnp.sqrt(2 * jnp.sum(terms.misfit**2, -1)) + code_weight * jnp.sum(code**2, -1), terms
 
         adam = optax.adam(optax.cosine_decay_schedule(_REFINE_RATE, max(steps, 1)))
 
         def step(state, _):
             code, opt = state
-            update, opt = adam.update(jax.grad(loss)(code), opt)
+            update, opt = adam.update(jax.grad(lambda c: jnp.sum(each(c)[0]))(code), opt)
             return (code + update, opt), None
 
         (code, _), _ = jax.lax.scan(step, (code, adam.init(code)), None, length=steps)
-        return self.apply(params, batch, 1.0, solver, True, code)
+        misfit, terms = each(code)
+        return terms, misfit
+
+    def candidates(self, params, batch: Batch) -> Any:
+        """`(start, frame, k)` codes to begin at: the encoder's; or, of the codes of the training frames (thinned to
+        `_KNOWN`), those whose shapes explain the image best up to a linear camera (`solve_onp_linear`)."""
+        net = nnx.merge(self.graph, params)
+        if self.config.codes != "free":
+            return self._code(net, batch)[None]
+        known = params["codes"]
+        known = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), _KNOWN)).astype(int))]
+        shapes = net.decode(known)
+        seen, depth = batch.seen, batch.seen.depth[:, None, None]
+        points = seen.points * depth if self.config.columns == 3 else seen.points / depth
+
+        def best(view):
+            image, weights = view
+            copies = (len(shapes), *image.shape)
+            pose = solve_onp_linear(
+                shapes, jnp.broadcast_to(image, copies), jnp.broadcast_to(weights, copies[:2])
+            )
+            return jax.lax.top_k(-pose.residual, min(_STARTS, len(known)))[1]
+
+        nearest = jax.lax.map(best, (points, seen.weights))
+        return jnp.moveaxis(known[nearest], 1, 0)
 
 
 def lower_level(first, second, seen: Observations, perspective: bool, solver: str):
@@ -169,18 +198,30 @@ def _pose(shape, seen: Observations, perspective: bool, solve, copies: int):
     return rotation
 
 
-def lifted(network: Network, params, data: Batch, steps: int, solver: str, code_weight: float):
-    """Shapes `(frame, point, 3)` and rotations by the encoder and `steps` of improvement, a block at a time."""
+def lifted(
+    network: Network, params, data: Batch, steps: int, solver: str, autoencoder: bool, code_weight: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shapes `(frame, point, 3)` and rotations of frames, each by itself: from every candidate its code is improved by
+    `steps`, and the end that explains the frame best is kept. A block of frames at a time."""
 
-    @jax.jit
-    def some(params, batch):
-        terms = network.apply(params, batch, 1.0, solver, True)
-        return network.refined(params, batch, terms.code, steps, solver, code_weight)
-
-    parts = blocks(data)
-    found = [some(params, jax.tree.map(lambda x, i=i: x[i], parts)) for i in range(len(parts.number))]
+    parts = blocks(data, _BLOCK)
+    rule = (steps, solver, autoencoder, code_weight)
+    found = [
+        _lift(network, rule, params, jax.tree.map(lambda x, i=i: x[i], parts))
+        for i in range(len(parts.number))
+    ]
     n = len(data.number)
-    shape, rotation = (
-        np.concatenate([np.asarray(getattr(t, name)) for t in found]) for name in ("shape", "rotation")
+    shape, rotation = (np.concatenate([np.asarray(x) for x in xs])[:n] for xs in zip(*found, strict=True))
+    return shape, rotation
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _lift(network: Network, rule, params, batch: Batch):
+    """Shapes and rotations of a block."""
+    steps, solver, autoencoder, code_weight = rule
+    terms, misfit = jax.lax.map(
+        lambda code: network.refined(params, batch, code, steps, solver, autoencoder, code_weight),
+        network.candidates(params, batch),
     )
-    return shape[:n], rotation[:n]
+    best, frame = jnp.argmin(misfit, 0), jnp.arange(misfit.shape[1])
+    return terms.shape[best, frame], terms.rotation[best, frame]
