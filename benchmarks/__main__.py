@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks._common import write_json
 
-NAMES = ("training_step", "restarts", "perspective", "rotations", "memory", "paul_step")
+NAMES = ("training_step", "restarts", "perspective", "rotations", "memory", "paul_step", "alignment")
 BASELINE = Path(__file__).parent / "results"
 
 
