@@ -59,6 +59,7 @@ CASES = [
     DRINK,
     dataclasses.replace(DRINK, name="drink_pnd", setting=START, method="pnd", overrides={}, headline=False),
     walking("walking", headline=True),
+    walking("walking_paul", "PAUL, to compare with", method="paul"),
     *(
         walking(f"walking_missing_{m}", f"{m} % of the points missing", m / 100, headline=m == 20)
         for m in (5, 10, 15, 20)
