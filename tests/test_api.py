@@ -165,7 +165,7 @@ def test_a_run_that_diverged_goes_on_at_a_lower_rate_and_at_no_other_change(tmp_
         ({"config": {"steps": 3}}, "config is a dict"),
         ({"seed": -1}, "seed is -1"),
         ({"camera": "perspective"}, "intrinsics"),
-        ({"batch": 0}, "batch is 0"),
+        ({"batch": -1}, "batch is -1"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_leaves_no_folder(tmp_path, options, line):

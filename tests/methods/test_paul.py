@@ -223,10 +223,9 @@ def test_observed_points_keep_their_place():
 # ------------------------------------------------------------------------------------------------------ model
 
 
-@pytest.mark.parametrize("codes", ["free", "residual"])
-def test_model_lifts_and_is_saved(codes, tmp_path):
+def test_model_lifts_and_is_saved(tmp_path):
     landmarks = few(frames=40)
-    config = paul.Config(**{**TINY, "steps": 9}, codes=codes, batch=0, starts=("random",), solver="linear")
+    config = paul.Config(**{**TINY, "steps": 9}, codes="free", batch=0, starts=("random",), solver="linear")
     fitted = METHODS["paul"].fit(landmarks, "orthographic", config, 0, Session())
     assert isinstance(fitted.model, Model)
     lifted = fitted.model.lift(landmarks)

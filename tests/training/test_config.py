@@ -13,7 +13,7 @@ pytestmark = pytest.mark.fast
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("steps", 0), ("batch", 0), ("restarts", -1), ("chunk", 0), ("learning_rate", 0.0),
+        ("steps", 0), ("batch", -1), ("restarts", -1), ("chunk", 0), ("learning_rate", 0.0),
         ("learning_rate", float("nan")), ("prune_at", (0.5, 0.2)), ("prune_at", (0.2, 0.2)),
         ("prune_at", (1.0,)), ("microbatch", -1),
         ("warmup", -1), ("clip_norm", -1.0), ("clip_norm", float("nan")), ("checkpoint_seconds", -1.0),

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jnrsfm.errors import Diverged
+from jnrsfm.errors import Diverged, InputError
 from jnrsfm.training import Engine, Problem, Session, TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -302,3 +302,26 @@ def test_frames_shared_over_devices_equal_one_device(tmp_path, layout):
     assert found["order"][0] == found["order"][1]
     np.testing.assert_allclose(found["shared"], found["plain"], rtol=2e-5, atol=1e-6)
     assert found["shared"] == found["uncut"]
+
+
+@pytest.mark.fast
+def test_batch_0_is_all_frames_in_order():
+    """A loss that tells the frames apart by their place: with the whole set in a step no frame is drawn twice."""
+    data = jnp.arange(7.0)
+    seen = []
+
+    def objective(params, batch, key, progress):
+        seen.append(batch.shape)
+        order = jnp.sum(batch * jnp.arange(batch.shape[0]))
+        return jnp.sum(params**2) + 0.0 * order, {"order": order}
+
+    problem = Problem(
+        lambda key: jnp.ones(2), objective, lambda params, data: {"objective": jnp.sum(params**2)}
+    )
+    session = Session()
+    config = TrainConfig(steps=4, chunk=2, batch=0, warmup=0)
+    Engine(problem, config, session).train(data, jax.random.key(0))
+    assert set(seen) == {(7,)}
+    assert all(row["order"] == float((data * data).sum()) for row in session.history)
+    with pytest.raises(InputError, match="give a batch"):
+        TrainConfig(batch=0, devices=2).mesh()
