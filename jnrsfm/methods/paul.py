@@ -48,9 +48,6 @@ from jnrsfm.types import Landmarks, Reconstruction
 
 Start = Literal["random", "rigid", "pnd"]
 _MOST_FREE = 1500  # frames: beyond, codes come from a network by default
-_MOST_FREE_FIRST = (
-    3000  # frames: up to there an encoder is fitted to free codes, beyond trained with the rest
-)
 _SEVERAL_STARTS = 600  # frames: beyond, a second search costs more than it has been seen to bring
 _MIRROR = np.array([1, 1, -1], np.float32)
 
@@ -60,7 +57,7 @@ class Config(TrainConfig):
     """Settings of PAUL."""
 
     codes: Literal["auto", "free", "residual", "block-sparse"] = "auto"
-    """Codes are unknowns of their own (free), or a network gives them; auto: free up to 3,000 frames, else
+    """Codes are unknowns of their own (free), or a network gives them; auto: free up to 1,500 frames, else
     block-sparse."""
     steps: int | None = None  # type: ignore[assignment]
     """Optimiser steps of each search; unset: 2,500 with free codes, else 25 for each frame, between 20,000 and
@@ -72,8 +69,8 @@ class Config(TrainConfig):
     learning_rate: float = 3e-3
     """Peak learning rate of Adam."""
     starts: tuple[Start, ...] | None = None
-    """Where searches start; the best by `select` wins. Unset: pnd, and random
-    too up to 600 frames; random alone with an encoder."""
+    """Where searches start; the best by `select` wins. Unset: pnd, and random too up to 600 frames; random
+    alone with an encoder."""
     restarts: int = 1
     """Seeds for each start."""
     final: float = 2.0
@@ -98,7 +95,8 @@ class Config(TrainConfig):
     """Label-free criterion that chooses among starts and seeds. The objective is a poor one: what a start leaves
     unexplained is small beside the regularisers."""
     smooth: float = 0.0
-    """Weight of the root mean square second difference in time of the shapes (free codes, all frames in a step)."""
+    """Weight of the root mean square second difference in time of the shapes, along the clips of `sequence` (free
+    codes, all frames in a step)."""
     rigid: float = 0.2
     """Share of a random search over which the shapes go from one rigid shape to free ones."""
     pull: float = 0.2
@@ -397,7 +395,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             facts[f"scale-{turn + 1}"] = criteria
 
     data = trainer.batch(seen)
-    if final and config.final > 0:
+    if config.final > 0:
         again = start != "random" and not perspective
         begin = (
             start_shapes(start, seen, camera, trainer.sequence, seed, session)

@@ -36,6 +36,7 @@ from jnrsfm.geometry.generalized_procrustes import align
 from jnrsfm.geometry.handedness import resolve_mirrors
 from jnrsfm.methods import pnd
 from jnrsfm.methods.base import Fitted, MethodInfo
+from jnrsfm.methods.learned import heldout_item
 from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
 from jnrsfm.methods.rigid import rigid_shapes
 from jnrsfm.methods.saving import NetworkModel
@@ -430,7 +431,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     key = jax.random.key(seed)
     engine = trainer.engine(session)
     result = engine.train(trainer.search, jax.random.fold_in(key, 0), phase="search")
-    heldout = _heldout_item(result.criteria[0], trainer.hidden, config)
+    heldout = heldout_item(result.criteria[0], trainer.hidden, config.holdout)
     facts: dict[str, Any] = {"search": list(result.criteria), "restarts_kept": list(result.restarts)}
     if config.final > 0:
         steps = max(1, round(config.final * config.steps))
@@ -458,20 +459,6 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     if isinstance(trainer.network, Network):
         model = PRN(trainer.network, result.params, trainer.normalizer, landmarks.names, mirror)
     return Fitted(best, model, heldout, spread, facts)
-
-
-def _heldout_item(criteria: dict[str, float], hidden: Observations, config: Config) -> dict[str, Any] | None:
-    """The held-out error for the report card; its baseline puts every hidden point at the mean of the seen ones."""
-    count = int((hidden.heldout > 0).sum())
-    if not count:
-        return None
-    flat = jnp.zeros((*hidden.points.shape[:2], 3))
-    gap = jnp.sqrt((reprojection(flat, hidden.points, hidden.weights) ** 2).sum(-1))
-    baseline = float((hidden.heldout * gap).sum() / hidden.heldout.sum())
-    note = (
-        f"{config.holdout:.0%} of the observed points, hidden until the final phase, predicted at its start"
-    )
-    return {"error": criteria["heldout"], "baseline": baseline, "count": count, "note": note}
 
 
 INFO = MethodInfo(
