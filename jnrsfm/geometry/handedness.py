@@ -40,6 +40,7 @@ _NOTHING = 1e-3  # evidence below this is rounding
 _MAX_WINDOW = 12  # 2^window states
 _NEIGHBOURS = 12
 _MAX_LANDMARKS = 10_000
+_TOSS = 0.06  # of flawless evidence at a cut (margin 0.5): time may be wrong about its side
 _MIN_COHERENCE = 0.6  # random signs on a graph of this degree can be made to agree to about 0.4
 
 
@@ -173,10 +174,11 @@ def _margin(loss, flawless):
 
 
 def _resolve_clip(shapes, weights, window):
-    """Mask, margins, weakest cut and frustration of the frames of one clip in time order."""
+    """Mask, margins, weakest cut and frustration of the frames of one clip in time order; and the evidence at the cut
+    that speaks most against leaving all hands as they are, as a share of flawless evidence (negative: against)."""
     n = len(shapes)
     if n < 2:
-        return np.zeros(n, bool), np.zeros(n), 0.0, 0.0
+        return np.zeros(n, bool), np.zeros(n), 0.0, 0.0, 0.0
     window = min(window, n - 1)
     distances = np.full((2, window, n), 2.0)
     for k in range(1, window + 1):
@@ -193,7 +195,8 @@ def _resolve_clip(shapes, weights, window):
     inner = slice(window - 1, n - window) if n >= 2 * window else slice(None)
     total = np.abs(links).sum()
     frustration = np.abs(np.minimum(held, 0)).sum() / total if total > 0 else 0.0
-    return mask, margin, float(severed[inner].min()), float(frustration)
+    given = float((cuts(links) / np.maximum(cuts(room), 1e-300)).min())
+    return mask, margin, float(severed[inner].min()), float(frustration), given
 
 
 def _lag_weights(distances):
@@ -364,7 +367,8 @@ def resolve_mirrors(
     nearly left-right symmetric looks, mirrored at the left step, like itself at the right step, so over a set
     the nearest neighbour can be a mirror image where continuity in time is right. They are dropped where a
     fifth of them is overruled: clips then keep a hand of their own each (`component`), lone frames are not
-    flipped and have margin 0. The margin of a lone frame is that of turning it alone; it does not see that a
+    flipped and have margin 0. Before that the hands as given are tried, where time has next to nothing against them at
+    any cut: a network brings shapes of one hand, which one coin toss along a clip would spoil. The margin of a lone frame is that of turning it alone; it does not see that a
     whole part of the set may be turned against the rest (`set_frustration`, `spectral_gap` tell of that).
 
     `join=False` leaves clips and lone frames apart. Of two answers that mirror each other, the one that flips
@@ -380,7 +384,7 @@ def resolve_mirrors(
         none = np.zeros(0, int)
         return MirrorResolution(np.zeros(0, bool), empty, "none", none, empty, empty, none, 0)
     clips = np.zeros(0, int)
-    clip_margin = clip_frustration = np.zeros(0)
+    clip_margin = clip_frustration = given = np.zeros(0)
     mask, margin = np.zeros(n, bool), np.zeros(n)
     if groups is None:
         group = np.arange(n)
@@ -393,7 +397,7 @@ def resolve_mirrors(
                 x[frames], None if w is None else w[frames], window
             )
             found.append(rest)
-        clip_margin, clip_frustration = np.array(found).T
+        clip_margin, clip_frustration, given = np.array(found).T
     size = np.bincount(group)
     lone = size[group] == 1
     in_time = bool(margin.max() > 0)
@@ -402,8 +406,15 @@ def resolve_mirrors(
     agreement = frustration = gap = 0.0
     by_set = False
     if join and len(size) > 1:
-        turn, tie, part, agreement, frustration, gap = _resolve_set(x, w, group, mask)
-        if agreement > 0 and 1 - 2 * frustration >= _MIN_COHERENCE:
+        coherent = lambda votes: votes[3] > 0 and 1 - 2 * votes[4] >= _MIN_COHERENCE
+        votes = _resolve_set(x, w, group, mask)
+        if mask.any() and len(given) and given.min() > -_TOSS and not coherent(votes):
+            # A clip that was cut on next to no evidence makes its own votes contradict each other.
+            as_given = _resolve_set(x, w, group, np.zeros(n, bool))
+            if coherent(as_given):
+                votes, mask = as_given, np.zeros(n, bool)
+        turn, tie, part, agreement, frustration, gap = votes
+        if coherent(votes):
             by_set = True
             mask = mask ^ turn[group]
             margin = np.where(lone, tie[group], margin)

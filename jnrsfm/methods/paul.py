@@ -47,8 +47,9 @@ from jnrsfm.training import Engine, Problem, Session, TrainConfig
 from jnrsfm.types import Landmarks, Reconstruction
 
 Start = Literal["random", "rigid", "pnd"]
-_MOST_FREE = 1500  # frames: beyond, codes come from a network by default
+_MOST_FREE = 3000  # frames: beyond, codes come from a network by default
 _SEVERAL_STARTS = 600  # frames: beyond, a second search costs more than it has been seen to bring
+_HOLD = 0.1  # of the pull to a start
 _MIRROR = np.array([1, 1, -1], np.float32)
 
 
@@ -57,7 +58,7 @@ class Config(TrainConfig):
     """Settings of PAUL."""
 
     codes: Literal["auto", "free", "residual", "block-sparse"] = "auto"
-    """Codes are unknowns of their own (free), or a network gives them; auto: free up to 1,500 frames, else
+    """Codes are unknowns of their own (free), or a network gives them; auto: free up to 3,000 frames, else
     block-sparse."""
     steps: int | None = None  # type: ignore[assignment]
     """Optimiser steps of each search; unset: 2,500 with free codes, else 25 for each frame, between 20,000 and
@@ -101,6 +102,9 @@ class Config(TrainConfig):
     """Share of a random search over which the shapes go from one rigid shape to free ones."""
     pull: float = 0.2
     """Share of a phase over which the pull of its start fades out."""
+    hold: tuple[float, ...] | None = None
+    """Shares of the pull that stay to the end, each tried with every start but "random". Unset: 0 and 0.1 up to 600
+    frames, where a start knows as much as the autoencoder can learn from so few; 0 beyond, and under perspective."""
     roll: float = 180.0
     """Most turn of a training sample in the image plane (degrees), where a network gives the codes."""
     size: SizeMeasure = "rms"
@@ -124,12 +128,14 @@ class Config(TrainConfig):
         for name in ("final", "nuclear", "code_weight", "decay", "smooth", "rigid", "pull", "roll"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        if self.hold is not None and not (self.hold and all(0 <= x <= 1 for x in self.hold)):
+            raise InputError(f"hold is {self.hold}: give shares between 0 and 1")
         if self.starts is not None and not self.starts:
             raise InputError("starts is empty: give one or more of random, rigid, pnd")
         if self.select == "heldout" and not self.holdout:
             raise InputError("select is 'heldout' but holdout is 0: say select objective, or hold points out")
 
-    def resolved(self, n_frames: int) -> "Config":
+    def resolved(self, n_frames: int, perspective: bool = False) -> "Config":
         """With the rules for what is unset, for a number of frames."""
         codes = self.codes
         if codes == "auto":
@@ -145,6 +151,7 @@ class Config(TrainConfig):
             steps=self.steps or rule,
             batch=self.batch or (0 if free else 128),
             starts=self.starts or starts,
+            hold=self.hold or ((0.0, _HOLD) if n_frames <= _SEVERAL_STARTS and not perspective else (0.0,)),
         )
 
 
@@ -215,7 +222,8 @@ class _Trainer:
         if config.pull:
             fade = jnp.clip(1 - progress / config.pull, 0, 1)
             rms = lambda shape: jnp.sqrt(jnp.mean(jnp.sum((shape - batch.start) ** 2, -1), -1) + FINITE)
-            loss = loss + fade * jnp.mean(batch.pull * (rms(terms.first) + rms(terms.second)))
+            pull = batch.pull * jnp.maximum(fade, batch.hold)
+            loss = loss + jnp.mean(pull * (rms(terms.first) + rms(terms.second)))
         return loss, aux
 
     def criteria(self, params, data: Batch):
@@ -238,14 +246,16 @@ class _Trainer:
         """The engine for this objective."""
         return Engine(Problem(self.network.init, self.objective, self.criteria), self.config, session)
 
-    def batch(self, seen: Observations, start=None, pull: Any = 1.0, loose: float = 1.0) -> Batch:
-        """Data of all frames; `start (frame, point, 3)` object-frame shapes."""
+    def batch(self, seen: Observations, start=None, hold: float = 0.0, loose: float = 1.0) -> Batch:
+        """Data of all frames; `start (frame, point, 3)` object-frame shapes, `hold` the share of their pull that
+        stays."""
         n, p = seen.weights.shape
         return Batch(
             seen=seen,
             number=jnp.arange(n),
             start=jnp.zeros((n, p, 3)) if start is None else jnp.asarray(start, jnp.float32),
-            pull=jnp.broadcast_to(jnp.float32(0 if start is None else pull), (n,)),
+            pull=jnp.full(n, start is not None, jnp.float32),
+            hold=jnp.full(n, hold, jnp.float32),
             bend=jnp.asarray(self.bend, jnp.float32),
             loose=jnp.full(n, loose, jnp.float32),
         )
@@ -341,7 +351,7 @@ class PAUL(NetworkModel):
         seen, frames = self.observed(landmarks)
         n, p = seen.weights.shape
         nothing = jnp.zeros(n)
-        data = Batch(seen, jnp.zeros(n, int), jnp.zeros((n, p, 3)), nothing, nothing, nothing)
+        data = Batch(seen, jnp.zeros(n, int), jnp.zeros((n, p, 3)), *[nothing] * 4)
         rule = (self.solver, self.autoencoder, self.code_weight)
         shape, rotation = lifted(self.network, self.params, data, self.refine, *rule)
         found = self.normalizer.reconstruction(landmarks, frames, shape, rotation, np.asarray(seen.depth))
@@ -354,7 +364,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         raise InputError(
             f"paul needs at least 3 frames, but there are {landmarks.n_frames}: use deep-nrsfm++ to lift"
         )
-    config = config.resolved(landmarks.n_frames)
+    config = config.resolved(landmarks.n_frames, camera == "perspective")
     trainer = _Trainer(landmarks, camera, config)
     perspective = trainer.perspective
     key = jax.random.key(seed)
@@ -369,8 +379,8 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
 
     engine = trainer.engine(session)
     ends, searches = _search(trainer, engine, hidden, camera, key, seed, session)
-    criteria, params, start = ends[0]
-    facts: dict[str, Any] = {"codes": config.codes, "search": searches, "start": start}
+    criteria, params, (start, hold) = ends[0]
+    facts: dict[str, Any] = {"codes": config.codes, "search": searches, "start": start, "hold": hold}
     heldout = heldout_item(criteria, hidden, config.holdout)
     spread = None
     if len(ends) > 1:
@@ -407,7 +417,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             facts["mirror_before"] = resolved.summary()
             again = again or perspective or bool(resolved.flip.any())
         if again:  # else there is nothing to be drawn to
-            data = trainer.batch(seen, begin)
+            data = trainer.batch(seen, begin, hold)
         if perspective and config.mirror == "auto":
             # Perspective images tell the hand of the whole, though a network may settle in the other: try both.
             hands = {
@@ -454,7 +464,8 @@ def _latent(trainer: _Trainer, params, terms: Terms, steps: int = 7) -> Latent:
 def _search(
     trainer: _Trainer, engine: Engine, hidden: Observations, camera: str, key, seed: int, session: Session
 ):
-    """`(criteria, parameters, start)` of all that the searches have left, best first, and the criteria by start."""
+    """`(criteria, parameters, (start, hold))` of all that the searches have left, best first, and the criteria by
+    start."""
     config = trainer.config
     ends, criteria = [], {}
     for i, name in enumerate(config.starts or ()):
@@ -467,12 +478,15 @@ def _search(
                 raise
             session.say(f"paul: no start from {name}: {error}")
             continue
-        data = trainer.batch(hidden, begin, loose=float(begin is not None))
         first = trainer.initial(jax.random.fold_in(key, 100 + i), begin)
-        found = engine.train(data, jax.random.fold_in(key, i), phase=f"search, {name}", start=first)
-        criteria[name] = list(found.criteria)
-        for j, values in enumerate(found.criteria):
-            ends.append((values, jax.tree.map(lambda x, j=j: x[j], found.all_params), name))
+        criteria[name] = []
+        for hold in (config.hold or ()) if begin is not None else (0.0,):
+            data = trainer.batch(hidden, begin, hold, loose=float(begin is not None))
+            phase = f"search, {name}" + (f" held by {hold:g}" if hold else "")
+            found = engine.train(data, jax.random.fold_in(key, i), phase=phase, start=first)
+            for j, values in enumerate(found.criteria):
+                criteria[name].append({"hold": hold, **values})
+                ends.append((values, jax.tree.map(lambda x, j=j: x[j], found.all_params), (name, hold)))
     return sorted(ends, key=lambda end: end[0][config.select]), criteria
 
 

@@ -41,14 +41,15 @@ class Batch(NamedTuple):
     """What training sees of frames, leading axis frame.
 
     `seen`: `Observations`; `number`: of the frame in the set; `start (frame, point, 3)`: object-frame shape of the
-    start, and `pull` how much D and A are drawn to it at first; `bend`: 1 where the frame has a neighbour on either
-    side in its clip; `loose`: 1 where shapes are free from the beginning.
+    start, `pull` how much D and A are drawn to it at first and `hold` the share of it that stays; `bend`: 1 where the
+    frame has a neighbour on either side in its clip; `loose`: 1 where shapes are free from the beginning.
     """
 
     seen: Observations
     number: Any
     start: Any
     pull: Any
+    hold: Any
     bend: Any
     loose: Any
 

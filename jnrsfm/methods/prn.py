@@ -15,7 +15,7 @@ distribution by default, whose pull fades out.
 
 The fit: *search* trains on all observed points but a held-out tenth, with restarts; *final* on all. `network="none"`
 is Procrustean regression: the shapes themselves are the unknowns, all frames are one window, and there is no model
-for unseen frames.
+for unseen frames. Of the network's shapes, observed points take the x and y of the image.
 
 Source: Park, Lee, Kwak, Procrustean Regression Networks, 2020, and its supplement; Park, Lee, Kwak, Procrustean
 Regression, IEEE TIP 27(1), 2018. The log-determinant, windows of frames from anywhere in the set, the start, the
@@ -371,7 +371,8 @@ _lift = jax.jit(lambda network, params, points, trust: network(params, None, poi
 
 
 def _forward(network: Network | FreeShapes, params, data: Observations) -> np.ndarray:
-    """Camera-frame shapes, centred, on the host; a block of frames at a time, so that memory does not grow."""
+    """Camera-frame shapes, centred, on the host; a block of frames at a time, so that memory does not grow. Points that
+    were observed keep their x and y: the network tells where the others are, and all depths."""
     if isinstance(network, FreeShapes):
         shapes = np.asarray(network(params, np.arange(len(network.start)), None, None))
     else:
@@ -383,6 +384,9 @@ def _forward(network: Network | FreeShapes, params, data: Observations) -> np.nd
             points, trust = (jnp.pad(x, ((0, short),) + ((0, 0),) * (x.ndim - 1)) for x in (points, trust))
             blocks.append(np.asarray(_lift(network, params, points, trust))[: size - short])
         shapes = np.concatenate(blocks)
+    shapes = np.array(shapes)
+    gap = np.asarray(reprojection(shapes, data.points, data.weights))
+    shapes[..., :2] += np.where(np.asarray(data.weights)[..., None] > 0, gap, 0)
     return shapes - shapes.mean(1, keepdims=True)
 
 

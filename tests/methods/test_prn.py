@@ -186,6 +186,8 @@ def test_network_trains_lifts_and_is_saved(rng, tmp_path):
     rest = slice(F, 72)  # the camera has gone once around: the views come again, the shapes do not
     lifted = fitted.model.lift(landmarks.select(rest))
     assert error(lifted, reference.select(rest)) < 0.4 * flat_error(reference)  # 0.31
+    image = np.asarray(landmarks.select(rest).points2d)  # observed points keep their x and y
+    np.testing.assert_allclose(lifted.camera_points[..., :2], image, atol=1e-3 * np.ptp(image))
     fitted.model.save(tmp_path / "model.npz")
     again = prn.PRN.load(tmp_path / "model.npz").lift(landmarks.select(rest))
     assert np.array_equal(again.points3d, lifted.points3d)
