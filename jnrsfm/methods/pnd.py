@@ -32,7 +32,7 @@ from jnrsfm.training import Session
 from jnrsfm.types import Landmarks
 
 _CHUNK = 20
-_COOLINGS = (0.93, 0.95, 0.97)
+_COOLINGS = (0.93, 0.97)
 _SEVERAL = 600  # frames: beyond, one cooling takes long enough
 LEAST_FRAMES = 6
 LEAST_POINTS = 5
@@ -49,7 +49,7 @@ class Config:
     """Most EM steps at each cooling."""
     cooling: tuple[float, ...] | None = None
     """Factors by which the noise variance falls at most in a step, each tried; nearer 1 is slower and more careful.
-    Unset: 0.93, 0.95 and 0.97 up to 600 frames, 0.93 alone beyond."""
+    Unset: 0.93 and 0.97 up to 600 frames, 0.93 alone beyond."""
     floor: float = 1e-4
     """Least standard deviation of the noise, in units of the object's image size."""
     camera_rank: int = 3

@@ -11,7 +11,7 @@ from the mean. No camera is estimated: the alignment removes it, and its derivat
 
 Of the two costs only the log-determinant, and only with a small `epsilon`, is lower at true shapes than at the rigid
 one with its views as seen; but it has local minima, so the depths begin at those of a solver, the Procrustean normal
-distribution by default, whose pull fades out.
+distribution by default, whose pull fades to a tenth.
 
 The fit: *search* trains on all observed points but a held-out tenth, with restarts; *final* on all. `network="none"`
 is Procrustean regression: the shapes themselves are the unknowns, all frames are one window, and there is no model
@@ -84,7 +84,9 @@ class Config(TrainConfig):
     start: Literal["pnd", "rigid", "flat"] = "pnd"
     """Depths to begin with: of the Procrustean normal distribution, of the rigid factorisation, or 0."""
     start_share: float = 0.1
-    """Share of the search during which the network is drawn to the start; the pull fades out."""
+    """Share of the search during which the pull of the start on the network's depths fades."""
+    hold: float = 0.1
+    """Share of that pull that stays to the end, so that depths do not drift (with a network, of `pnd` only)."""
     width: int = 256
     """Hidden units of a layer (1024 as published)."""
     blocks: int = 2
@@ -107,6 +109,8 @@ class Config(TrainConfig):
             )
         if not 0 <= self.holdout < 1:
             raise InputError(f"holdout is {self.holdout}: it must be at least 0 and below 1")
+        if not 0 <= self.hold <= 1:
+            raise InputError(f"hold is {self.hold}: give a share between 0 and 1")
         if self.select == "heldout" and not self.holdout:
             raise InputError("select is 'heldout' but holdout is 0: nothing to select by")
         if not 0 < self.epsilon <= self.epsilon_start or self.weight < 0:
@@ -259,14 +263,18 @@ class FreeShapes(NamedTuple):
         return (self.start + self.UNIT * params["offsets"])[frame]
 
 
+def _few(points) -> bool:
+    """Too few frames or points for the normal distribution."""
+    return len(points) < pnd.LEAST_FRAMES or points.shape[1] < pnd.LEAST_POINTS
+
+
 def start_shapes(data: Observations, sequence: Any, start: str, seed: int, session: Session) -> np.ndarray:
     """Camera-frame shapes `(frame, point, 3)` of a solver, from the points of positive weight: see `Config.start`.
 
     Where frames or points are too few for the normal distribution, the rigid ones.
     """
     points, weights = np.asarray(data.points), np.asarray(data.weights)
-    few = len(points) < pnd.LEAST_FRAMES or points.shape[1] < pnd.LEAST_POINTS
-    if start == "pnd" and not few:
+    if start == "pnd" and not _few(points):
         landmarks = Landmarks(points2d=points, visible=weights > 0, sequence=sequence)
         found = pnd.fit(landmarks, "orthographic", pnd.Config(), seed, session)
         return np.asarray(found.reconstruction.camera_points)
@@ -288,6 +296,7 @@ class _Trainer:
         whole, hidden = (self.normalizer.filled(d, landmarks.defined) for d in (whole, hidden))
         begin = start_shapes(hidden, landmarks.sequence, config.start, seed, session)
         z = jnp.asarray(begin[..., 2], jnp.float32)
+        self.hold = config.hold if config.start == "pnd" and not _few(hidden.points) else 0.0
         n = landmarks.n_frames
         sequence = np.zeros(n, int) if landmarks.sequence is None else np.asarray(landmarks.sequence)
         if config.network == "none":
@@ -305,7 +314,7 @@ class _Trainer:
         self.whole, self.hidden = whole, hidden
         pull = float(config.network != "none")  # free shapes begin at the start
         self.search = _cut(hidden._replace(z=z), numbers, present, pull, 0.0)
-        self.final = _cut(whole._replace(z=z), numbers, present, 0.0, 1.0)
+        self.final = _cut(whole._replace(z=z), numbers, present, pull, 1.0)
 
     def objective(self, params, batch: Windows, key, progress):
         """Loss of a batch of windows, and what to record."""
@@ -315,9 +324,10 @@ class _Trainer:
         epsilon = config.epsilon * (config.epsilon_start / config.epsilon) ** (1 - done)
         loss, aux = procrustean_cost(shapes, batch.points, batch.weights, batch.present, config, epsilon)
         if config.start_share > 0:
-            fade = jnp.clip(1 - progress / config.start_share, 0, 1)
+            fade = jnp.clip(1 - progress / config.start_share, 0, 1) * (1 - batch.settled)
+            fade = jnp.maximum(fade, self.hold)
             away = jnp.mean((shapes[..., 2] - batch.z) ** 2, -1)
-            loss = loss + fade * jnp.mean(batch.pull * away)
+            loss = loss + jnp.mean(fade[:, None] * batch.pull * away)
         return loss, aux
 
     def engine(self, session: Session) -> Engine:

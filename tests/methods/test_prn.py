@@ -137,6 +137,7 @@ def test_any_network_may_give_the_shapes(rng):
         {"epsilon": 0.0},
         {"epsilon": 0.1},
         {"weight": -1.0},
+        {"hold": 1.5},
     ],
 )
 def test_settings_that_cannot_work_are_refused(change):
@@ -174,6 +175,25 @@ def test_free_shapes_reconstruct_a_sequence_with_gaps(rng):
     assert np.allclose(np.linalg.det(found[0].rotations), 1, atol=1e-5)
     # the points of one object frame hardly move: the camera is in the rotations
     assert np.std(found[0].points3d, 0).max() < 0.5 * np.std(found[0].camera_points, 0).max()
+
+
+def test_what_is_held_of_the_pull_stays_to_the_end(rng):
+    """To the depths of the normal distribution, in the search and after; not to those of a rigid shape."""
+    landmarks, _ = nodding(rng)
+
+    def loss(hold, start="pnd", phase="final"):
+        config = settings(hold=hold, start=start, window=F)
+        trainer = prn._Trainer(landmarks, "orthographic", config, 0, Session())
+        params = trainer.network.init(jax.random.key(0))
+        data = getattr(trainer, phase)
+        shapes = trainer.network(params, data.frame, data.inputs, data.trust)
+        away = float(jnp.mean((shapes[..., 2] - data.z) ** 2))
+        return float(jax.jit(trainer.objective)(params, data, jax.random.key(1), 1.0)[0]), away
+
+    for phase in ("search", "final"):
+        held, away = loss(0.5, phase=phase)
+        assert held - loss(0.0, phase=phase)[0] == pytest.approx(0.5 * away, rel=1e-3)
+    assert loss(0.5, "rigid")[0] == loss(0.0, "rigid")[0]
 
 
 @pytest.mark.slow
