@@ -53,7 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "linear": {"solver": "linear"},
     "adl": {"prior": "adl"},
     "adl-nuclear": {"prior": "adl-nuclear"},
-    "held": {"hold": (0.1,)},
+    "held": {"hold": (0.03,)},
     "smooth": {"smooth": 1.0},
 }
 EVERYWHERE = ("paul", "held", "adl", "adl-nuclear")  # the rest on fewer sequences

@@ -49,7 +49,7 @@ from jnrsfm.types import Landmarks, Reconstruction
 Start = Literal["random", "rigid", "pnd"]
 _MOST_FREE = 3000  # frames: beyond, codes come from a network by default
 _SEVERAL_STARTS = 600  # frames: beyond, a second search costs more than it has been seen to bring
-_HOLD = 0.1  # of the pull to a start
+_HOLD = 0.03  # of the pull to a start
 _MIRROR = np.array([1, 1, -1], np.float32)
 
 
@@ -103,7 +103,7 @@ class Config(TrainConfig):
     pull: float = 0.2
     """Share of a phase over which the pull of its start fades out."""
     hold: tuple[float, ...] | None = None
-    """Shares of the pull that stay to the end, each tried with every start but "random". Unset: 0 and 0.1 up to 600
+    """Shares of the pull that stay to the end, each tried with every start but "random". Unset: 0 and 0.03 up to 600
     frames, where a start knows as much as the autoencoder can learn from so few; 0 beyond, and under perspective."""
     roll: float = 180.0
     """Most turn of a training sample in the image plane (degrees), where a network gives the codes."""
