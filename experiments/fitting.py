@@ -70,7 +70,7 @@ def _first(facts: dict[str, Any], name: str) -> float | None:
     """A criterion of the chosen search."""
     search = facts.get("search")
     if isinstance(search, dict):
-        search = [c for c in search[facts["start"]] if c.get("hold") == facts.get("hold")]
+        search = search[facts["start"]]
     return search[0][name] if search else None
 
 

@@ -17,7 +17,7 @@ _ALONE = {
     "steps": 2000,
     "final": 0.0,
     "starts": ("pnd",),
-    "hold": (0.0,),
+    "hold": 0.0,
     "holdout": 0.0,
     "select": "objective",
 }
@@ -53,7 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "linear": {"solver": "linear"},
     "adl": {"prior": "adl"},
     "adl-nuclear": {"prior": "adl-nuclear"},
-    "held": {"hold": (0.03,)},
+    "held": {"hold": 0.03},
     "smooth": {"smooth": 1.0},
 }
 EVERYWHERE = ("paul", "held", "adl", "adl-nuclear")  # the rest on fewer sequences
@@ -76,7 +76,7 @@ CASES: tuple[Case, ...] = (
     ),
     *(
         case(f"start_{start}_{seed}_{n}", _set(n), f"start: {start}, seed {seed}", short(n),
-             overrides={"steps": 2000, "final": 0.0, "starts": (start,), "hold": (0.0,)}, seed=seed)
+             overrides={"steps": 2000, "final": 0.0, "starts": (start,), "hold": 0.0}, seed=seed)
         for start in STARTS for n in ABLATED for seed in range(SEEDS)
     ),
     *(

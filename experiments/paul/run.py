@@ -42,10 +42,6 @@ def _percent(row, protocol="frame-mirror", key="protocols") -> str:
     return "" if row is None or key not in row else f"{100 * row[key][protocol]['normalized_error']:.2f}"
 
 
-def _chosen(row) -> str:
-    return "" if row is None else f"{row['facts']['start']}, {row['facts'].get('hold', 0):g}"
-
-
 def _choice(rows, name: str) -> str:
     """Error of the run with the least held-out error over the least error of all, over starts and seeds."""
     found = [rows.get(f"start_{start}_{seed}_{name}") for start in STARTS for seed in range(SEEDS)]
@@ -61,7 +57,7 @@ def write_tables() -> None:
     ours = [
         ("ours, `frame-mirror`", *(_percent(get(f"short_{n}")) for n in SHORT)),
         ("ours, `one-mirror`", *(_percent(get(f"short_{n}"), "one-mirror") for n in SHORT)),
-        ("chosen start, share of its pull that stays", *(_chosen(get(f"short_{n}")) for n in SHORT)),
+        ("chosen start", *(get(f"short_{n}", {}).get("facts", {}).get("start", "") for n in SHORT)),
         (
             "minutes",
             *(f"{get(f'short_{n}')['seconds'] / 60:.1f}" if get(f"short_{n}") else "" for n in SHORT),

@@ -362,14 +362,15 @@ def resolve_mirrors(
     have no vote. Longer links bridge bad frames; they count less, and the less the faster the clip moves. The
     labelling with the most agreeing votes is found exactly (`solve_chain`).
 
-    *Between clips*, each of which has one free mirror, and for frames without a clip, nearest neighbours over
-    the set vote (`synchronize_signs`). These votes never change a relation inside a clip: a body that is
-    nearly left-right symmetric looks, mirrored at the left step, like itself at the right step, so over a set
-    the nearest neighbour can be a mirror image where continuity in time is right. They are dropped where a
-    fifth of them is overruled: clips then keep a hand of their own each (`component`), lone frames are not
-    flipped and have margin 0. Before that the hands as given are tried, where time has next to nothing against them at
-    any cut: a network brings shapes of one hand, which one coin toss along a clip would spoil. The margin of a lone frame is that of turning it alone; it does not see that a
-    whole part of the set may be turned against the rest (`set_frustration`, `spectral_gap` tell of that).
+    *Between clips*, each of which has one free mirror, and for frames without a clip, nearest neighbours
+    over the set vote (`synchronize_signs`). These votes never change a relation inside a clip: a body that
+    is nearly left-right symmetric looks, mirrored at the left step, like itself at the right step, so over
+    a set the nearest neighbour can be a mirror image where continuity in time is right. They are dropped
+    where a fifth of them is overruled: clips then keep a hand of their own each (`component`), lone frames
+    are not flipped and have margin 0. Before that the hands as given are tried, where time has next to
+    nothing against them at any cut: a network brings shapes of one hand, which one coin toss along a clip
+    would spoil. The margin of a lone frame is that of turning it alone; it does not see that a whole part
+    of the set may be turned against the rest (`set_frustration`, `spectral_gap` tell of that).
 
     `join=False` leaves clips and lone frames apart. Of two answers that mirror each other, the one that flips
     fewer frames is returned. Memory O(frames (window + points + 2^window)).

@@ -102,9 +102,9 @@ class Config(TrainConfig):
     """Share of a random search over which the shapes go from one rigid shape to free ones."""
     pull: float = 0.2
     """Share of a phase over which the pull of its start fades out."""
-    hold: tuple[float, ...] | None = None
-    """Shares of the pull that stay to the end, each tried with every start but "random". Unset: 0 and 0.03 up to 600
-    frames, where a start knows as much as the autoencoder can learn from so few; 0 beyond, and under perspective."""
+    hold: float | None = None
+    """Share of that pull that stays to the end. Unset: 0.03 up to 600 frames, where a start knows as much as the
+    autoencoder can learn from so few; 0 beyond, and under perspective."""
     roll: float = 180.0
     """Most turn of a training sample in the image plane (degrees), where a network gives the codes."""
     size: SizeMeasure = "rms"
@@ -128,8 +128,8 @@ class Config(TrainConfig):
         for name in ("final", "nuclear", "code_weight", "decay", "smooth", "rigid", "pull", "roll"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
-        if self.hold is not None and not (self.hold and all(0 <= x <= 1 for x in self.hold)):
-            raise InputError(f"hold is {self.hold}: give shares between 0 and 1")
+        if self.hold is not None and not 0 <= self.hold <= 1:
+            raise InputError(f"hold is {self.hold}: give a share between 0 and 1")
         if self.starts is not None and not self.starts:
             raise InputError("starts is empty: give one or more of random, rigid, pnd")
         if self.select == "heldout" and not self.holdout:
@@ -151,7 +151,11 @@ class Config(TrainConfig):
             steps=self.steps or rule,
             batch=self.batch or (0 if free else 128),
             starts=self.starts or starts,
-            hold=self.hold or ((0.0, _HOLD) if n_frames <= _SEVERAL_STARTS and not perspective else (0.0,)),
+            hold=self.hold
+            if self.hold is not None
+            else 0.0
+            if perspective or n_frames > _SEVERAL_STARTS
+            else _HOLD,
         )
 
 
@@ -379,8 +383,8 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
 
     engine = trainer.engine(session)
     ends, searches = _search(trainer, engine, hidden, camera, key, seed, session)
-    criteria, params, (start, hold) = ends[0]
-    facts: dict[str, Any] = {"codes": config.codes, "search": searches, "start": start, "hold": hold}
+    criteria, params, start = ends[0]
+    facts: dict[str, Any] = {"codes": config.codes, "search": searches, "start": start}
     heldout = heldout_item(criteria, hidden, config.holdout)
     spread = None
     if len(ends) > 1:
@@ -417,7 +421,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             facts["mirror_before"] = resolved.summary()
             again = again or perspective or bool(resolved.flip.any())
         if again:  # else there is nothing to be drawn to
-            data = trainer.batch(seen, begin, hold)
+            data = trainer.batch(seen, begin, 0.0 if start == "random" else config.hold or 0.0)
         if perspective and config.mirror == "auto":
             # Perspective images tell the hand of the whole, though a network may settle in the other: try both.
             hands = {
@@ -464,8 +468,7 @@ def _latent(trainer: _Trainer, params, terms: Terms, steps: int = 7) -> Latent:
 def _search(
     trainer: _Trainer, engine: Engine, hidden: Observations, camera: str, key, seed: int, session: Session
 ):
-    """`(criteria, parameters, (start, hold))` of all that the searches have left, best first, and the criteria by
-    start."""
+    """`(criteria, parameters, start)` of all that the searches have left, best first, and the criteria by start."""
     config = trainer.config
     ends, criteria = [], {}
     for i, name in enumerate(config.starts or ()):
@@ -478,15 +481,12 @@ def _search(
                 raise
             session.say(f"paul: no start from {name}: {error}")
             continue
+        data = trainer.batch(hidden, begin, config.hold or 0.0, loose=float(begin is not None))
         first = trainer.initial(jax.random.fold_in(key, 100 + i), begin)
-        criteria[name] = []
-        for hold in (config.hold or ()) if begin is not None else (0.0,):
-            data = trainer.batch(hidden, begin, hold, loose=float(begin is not None))
-            phase = f"search, {name}" + (f" held by {hold:g}" if hold else "")
-            found = engine.train(data, jax.random.fold_in(key, i), phase=phase, start=first)
-            for j, values in enumerate(found.criteria):
-                criteria[name].append({"hold": hold, **values})
-                ends.append((values, jax.tree.map(lambda x, j=j: x[j], found.all_params), (name, hold)))
+        found = engine.train(data, jax.random.fold_in(key, i), phase=f"search, {name}", start=first)
+        criteria[name] = list(found.criteria)
+        for j, values in enumerate(found.criteria):
+            ends.append((values, jax.tree.map(lambda x, j=j: x[j], found.all_params), name))
     return sorted(ends, key=lambda end: end[0][config.select]), criteria
 
 

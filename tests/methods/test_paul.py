@@ -282,7 +282,7 @@ def test_model_lifts_and_is_saved(tmp_path):
 
 def test_bad_settings_are_one_line():
     landmarks = few()
-    for bad in ({"bottleneck": 0}, {"holdout": 1.0}, {"starts": ()}, {"smooth": -1.0}, {"hold": (1.5,)}):
+    for bad in ({"bottleneck": 0}, {"holdout": 1.0}, {"starts": ()}, {"smooth": -1.0}, {"hold": 1.5}):
         with pytest.raises(InputError):
             METHODS["paul"].fit(landmarks, "orthographic", paul.Config(**{**TINY, **bad}), 0, Session())
 
