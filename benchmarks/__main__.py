@@ -18,7 +18,16 @@ from pathlib import Path
 
 from benchmarks._common import write_json
 
-NAMES = ("training_step", "restarts", "perspective", "rotations", "memory", "paul_step", "alignment")
+NAMES = (
+    "training_step",
+    "restarts",
+    "perspective",
+    "rotations",
+    "memory",
+    "paul_step",
+    "alignment",
+    "solvers",
+)
 BASELINE = Path(__file__).parent / "results"
 
 
