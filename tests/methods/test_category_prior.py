@@ -1,0 +1,96 @@
+"""The normal distribution of a category: its conditional against dense algebra, and what it finds."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jnrsfm.geometry.rotations import axis_angle_to_matrix, random_rotations
+from jnrsfm.methods import category_prior as cp
+
+P, K = 7, 3
+
+
+@pytest.fixture
+def prior(rng):
+    """One category with random moments and cameras that say nothing."""
+    f32 = lambda x: jnp.asarray(x, jnp.float32)
+    return cp.Prior(
+        f32(rng.normal(size=(1, P, 3))), f32(0.5 * rng.normal(size=(1, P, 3, K))), f32([0.01]), f32([[0, 1, 0]]),
+        f32([[0, 1, 0]]), f32([0.0]), f32(np.diag([1, 1, -1.0])[None]),
+    )  # fmt: skip
+
+
+@pytest.mark.fast
+def test_the_conditional_is_that_of_the_normal_distribution(rng, prior):
+    """Against the posterior by dense matrices, the translation a Gaussian of unit deviation."""
+    mean, basis, noise = (np.asarray(x[0], np.float64) for x in prior[:3])
+    weights = np.array([1, 1, 0, 1, 1, 0, 1.0])
+    points = rng.normal(size=(P, 2))
+    r = np.asarray(random_rotations(jax.random.key(3)), np.float64)
+    pick = np.repeat(weights > 0, 2)
+    image = np.kron(np.eye(P), r[:2])[pick]
+    b = basis.reshape(3 * P, K)
+    shift = np.kron(np.ones((P, 1)), np.eye(2))[pick]
+    cov = image @ b @ b.T @ image.T + shift @ shift.T + noise * np.eye(pick.sum())
+    e = points.reshape(-1)[pick] - image @ mean.reshape(-1)
+    shape = mean.reshape(-1) + b @ b.T @ image.T @ np.linalg.solve(cov, e)
+    spread = b @ b.T - b @ b.T @ image.T @ np.linalg.solve(cov, image @ b @ b.T)
+    cost = 0.5 * (e @ np.linalg.solve(cov, e) + np.linalg.slogdet(cov)[1])
+
+    stored = np.where(weights[:, None] > 0, points, 1e3)  # what is stored at a hidden point never matters
+    one = jnp.zeros(1, jnp.int32)
+    arguments = (jnp.asarray(x[None], jnp.float32) for x in (stored, weights))
+    found = cp.read(prior, *arguments, one, jnp.asarray(r[None], jnp.float32), 0)
+    if np.allclose(found.rotation[0], r, atol=1e-5):  # else the mirrored reading is the likelier
+        np.testing.assert_allclose(found.shape[0].reshape(-1), shape, atol=2e-3)
+        np.testing.assert_allclose(-found.log_likelihood[0], cost, rtol=1e-3)
+        each = np.sqrt(np.diag(spread).reshape(P, 3).mean(1) + noise)
+        np.testing.assert_allclose(found.spread[0], each, atol=2e-3)
+    other = jax.tree.map(lambda x: x[0], prior)
+    direct = cp._conditional(other, *(jnp.asarray(x, jnp.float32) for x in (stored, weights, r)))
+    np.testing.assert_allclose(direct[0], cost, rtol=1e-3)
+    np.testing.assert_allclose(mean + basis @ direct[1][:K], shape.reshape(P, 3), atol=2e-3)
+
+
+@pytest.mark.fast
+def test_newton_steps_climb_the_likelihood_to_the_true_rotation(rng, prior):
+    n = 20
+    z = rng.normal(size=(n, K))
+    shapes = np.asarray(prior.mean[0]) + np.einsum("pik,nk->npi", prior.basis[0], z)
+    truth = random_rotations(jax.random.key(0), (n,))
+    points = jnp.einsum("npj,nij->npi", shapes, truth[:, :2])
+    points = points - points.mean(1, keepdims=True)
+    start = axis_angle_to_matrix(0.15 * jax.random.normal(jax.random.key(1), (n, 3))) @ truth
+    zero, seen = jnp.zeros(n, jnp.int32), jnp.ones((n, P))
+    likelihoods = [np.asarray(cp.read(prior, points, seen, zero, start, k).log_likelihood) for k in (0, 1, 6)]
+    assert (likelihoods[1] >= likelihoods[0] - 1e-3).all()
+    assert (likelihoods[2] >= likelihoods[1] - 1e-3).all()
+    at_truth = np.asarray(cp.read(prior, points, seen, zero, truth, 6).log_likelihood)
+    assert np.mean(likelihoods[2] > at_truth - 0.1) > 0.8
+
+
+def test_it_finds_shapes_cameras_and_one_hand(make_categories, rng):
+    landmarks, reference = make_categories(rng, 120, names=("bird",))
+    block = np.asarray(landmarks.defined)[0]
+    points, seen = (
+        np.asarray(landmarks.points2d, np.float64)[:, block],
+        np.asarray(landmarks.visible)[:, block],
+    )
+    middle = (seen[..., None] * points).sum(1) / seen.sum(1)[:, None]
+    points = np.where(seen[..., None], points - middle[:, None], 0) / 40
+    learned = cp.learn(points, seen.astype(float), 6, 0)
+    truth = np.asarray(reference.camera_points)[:, block] / 40
+    found = np.einsum("fpj,fij->fpi", learned.shapes, learned.rotations)
+    z = found[..., 2] - found[..., 2].mean(1, keepdims=True)
+    z0 = truth[..., 2] - truth[..., 2].mean(1, keepdims=True)
+    sign = np.sign((z * z0).sum(1))
+    assert abs(sign.mean()) > 0.95  # one mirror serves all
+    flat = np.abs(z0).mean()
+    assert np.abs(z * sign[:, None] - z0).mean() < 0.12 * flat
+    assert learned.prior.agreement > 5  # the cameras stand upright
+    assert learned.facts["evidence"][learned.facts["start"]] == max(learned.facts["evidence"].values())
+    # hidden points: whatever is stored there
+    points[~seen] = 1e5
+    again = cp.learn(points, seen.astype(float), 6, 0)
+    np.testing.assert_array_equal(again.shapes, learned.shapes)

@@ -1,0 +1,203 @@
+"""The multi-category lifter: variants train, gaps do not leak, a model lifts what it knows and refuses the rest."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jnrsfm
+from jnrsfm import io
+from jnrsfm.cli import main
+from jnrsfm.errors import InputError
+from jnrsfm.methods import multicategory as mc
+from jnrsfm.metrics import evaluate
+from jnrsfm.training import Session
+
+SMALL = {
+    "steps": 6,
+    "chunk": 3,
+    "warmup": 1,
+    "batch": 32,
+    "microbatch": 32,
+    "width": 16,
+    "blocks": 1,
+    "modes": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def trained(make_categories):
+    """One short real training of the default variant, on two categories."""
+    landmarks, reference = make_categories(np.random.default_rng(1), 100)
+    config = mc.Config(
+        **{**SMALL, "steps": 400, "chunk": 200, "width": 64, "warmup": 20, "learning_rate": 3e-3}
+    )
+    return mc.fit(landmarks, "orthographic", config, 0, Session()), landmarks, reference
+
+
+# ------------------------------------------------------------------------------------------------------ parts
+
+
+@pytest.mark.fast
+def test_reprojection_knows_no_translation_and_no_hidden_point(rng):
+    shape, points = rng.normal(size=(4, 6, 3)), rng.normal(size=(4, 6, 2))
+    weights = np.ones((4, 6))
+    weights[:, 2] = 0
+    r = np.broadcast_to(np.eye(3), (4, 3, 3))
+    f32 = lambda *x: (jnp.asarray(a, jnp.float32) for a in x)
+    gap = mc.reprojection(*f32(shape, r, points, weights))
+    moved = mc.reprojection(*f32(shape + np.array([3, -2, 9]), r, points, weights))
+    seen = weights > 0
+    np.testing.assert_allclose(gap[seen], moved[seen], atol=1e-5)
+    np.testing.assert_allclose((weights[..., None] * np.asarray(gap)).sum(1), 0, atol=1e-5)
+    points[:, 2] = 77
+    np.testing.assert_allclose(mc.reprojection(*f32(shape, r, points, weights))[seen], gap[seen], atol=1e-6)
+
+
+@pytest.mark.fast
+def test_pseudo_huber_is_square_near_and_linear_far():
+    assert mc.pseudo_huber(1e-6) == pytest.approx(0.5 * 1e-6 / 0.01, rel=0.01)
+    assert mc.pseudo_huber(4.0) == pytest.approx(2.0, rel=0.01)
+    assert np.isfinite(jax.grad(lambda d: mc.pseudo_huber(jnp.sum(d**2)))(jnp.zeros(2))).all()
+
+
+@pytest.mark.fast
+def test_a_variant_has_the_network_it_was_published_with():
+    base = mc.Config(variant="c3dpo").network(20, 2)
+    assert base.canonical
+    assert (base.lifter.norm, base.lifter.rotation, base.lifter.nonnegative) == (
+        "batch",
+        "exponential",
+        False,
+    )
+    assert (base.lifter.width, base.lifter.inner, base.lifter.blocks, base.modes) == (1024, 256, 6, 0)
+    ours = mc.Config(variant="ours", norm="none", rotation="6d").network(20, 2)
+    assert (ours.lifter.norm, ours.lifter.rotation, ours.lifter.nonnegative) == ("none", "6d", True)
+    assert not ours.canonical
+    prior = mc.Config().network(20, 2)
+    assert (prior.lifter.basis, prior.modes) == (0, 20)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "change",
+    [{"holdout": 1.0}, {"cycle": 1.5}, {"hide": 1.0}, {"modes": 0}, {"polish": -1}, {"select": "heldout"}],
+)
+def test_settings_that_cannot_work_are_refused(change):
+    with pytest.raises(InputError, match=next(iter(change))):
+        mc.Config(**change)
+
+
+# -------------------------------------------------------------------------------------------------- trainings
+
+
+@pytest.mark.parametrize("variant", ["c3dpo", "ours"])
+def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, tmp_path):
+    """`c3dpo` has batch statistics and two networks, `ours` the cone and the cycle."""
+    landmarks, _ = make_categories(np.random.default_rng(2), 24)
+    config = mc.Config(variant=variant, **SMALL)
+    fitted = mc.fit(landmarks, "orthographic", config, 0, Session())
+    shapes = np.asarray(fitted.reconstruction.points3d)
+    assert np.isfinite(shapes).all()
+    assert (shapes[~np.asarray(landmarks.defined)] == 0).all()
+    assert ("cycle" in fitted.facts) == (variant == "ours")
+    assert fitted.heldout["count"] > 0
+    fitted.model.save(tmp_path / "model.npz")
+    again = mc.load(tmp_path / "model.npz").lift(landmarks)
+    np.testing.assert_array_equal(again.points3d, fitted.reconstruction.points3d)
+    alone = fitted.model.lift(
+        landmarks.select(np.arange(3))
+    )  # frozen statistics: no matter who else is lifted
+    np.testing.assert_allclose(alone.points3d, shapes[:3], atol=1e-3 * np.abs(shapes).max())
+
+
+def test_the_prior_learns_to_lift_unseen_samples_of_both_categories(trained, make_categories):
+    fitted, landmarks, reference = trained
+    unseen, truth = make_categories(np.random.default_rng(99), 50)
+    for given, true in ((landmarks, reference), (unseen, truth)):
+        found = fitted.model.lift(given)
+        error = evaluate(found, true, ["c3dpo"])["c3dpo"]["mpjpe"]
+        camera = np.asarray(true.camera_points)
+        flat = np.where(np.asarray(true.valid3d), np.abs(camera[..., 2]), 0).sum() / np.sum(true.valid3d)
+        assert error < 0.35 * flat
+        assert (
+            evaluate(found, true.replace(sequence=given.category), ["one-mirror"])["one-mirror"]["handedness"]
+            > 0.9
+        )
+    assert fitted.heldout["error"] < 0.35 * fitted.heldout["baseline"]
+    np.testing.assert_allclose(np.linalg.det(np.asarray(found.rotations)), 1, atol=1e-4)
+
+
+def test_what_is_stored_at_a_hidden_point_never_matters(trained):
+    fitted, landmarks, _ = trained
+    hidden = ~np.asarray(landmarks.visible)
+    found = []
+    for stored in (np.nan, 1e5):
+        points = np.where(hidden[..., None], stored, np.asarray(landmarks.points2d))
+        found.append(fitted.model.lift(landmarks.replace(points2d=points)))
+    np.testing.assert_array_equal(found[0].points3d, found[1].points3d)
+    np.testing.assert_array_equal(found[0].points3d, fitted.reconstruction.points3d)
+
+
+def test_lifting_follows_scale_shift_and_order_of_the_samples(trained):
+    fitted, landmarks, _ = trained
+    part = landmarks.select(np.arange(40))
+    found = np.asarray(fitted.model.lift(part).points3d)
+    moved = fitted.model.lift(part.replace(points2d=np.asarray(part.points2d) + np.float32([50, -20])))
+    np.testing.assert_allclose(moved.points3d, found, atol=0.02 * np.abs(found).max())
+    np.testing.assert_allclose(
+        fitted.model.lift(part.select(np.arange(40)[::-1])).points3d[::-1],
+        found,
+        atol=1e-3 * np.abs(found).max(),
+    )
+
+
+def test_three_points_lift_with_a_flag(trained):
+    fitted, landmarks, _ = trained
+    rank = np.cumsum(np.asarray(landmarks.visible), 1)
+    three = landmarks.replace(visible=np.asarray(landmarks.visible) & (rank <= 3))
+    found = jnrsfm.lift(fitted.model, three)
+    assert np.isfinite(np.asarray(found.points3d)).all()
+    assert mc.low_confidence(found).all()
+    assert mc.low_confidence(fitted.model.lift(landmarks)).mean() < 0.2
+    assert np.mean(found.score) > np.mean(fitted.reconstruction.score)  # fewer points, less certain
+
+
+def test_what_the_model_does_not_know_is_refused_in_one_line(trained):
+    fitted, landmarks, _ = trained
+    names = ("table", "fish")
+    for bad, says in (
+        (landmarks.replace(categories=names), r"category 'fish' was not in the training \(table, bird\)"),
+        (landmarks.replace(category=None, categories=None), "have no category: name one of table, bird"),
+        (
+            landmarks.replace(points2d=landmarks.points2d[:, :5], visible=landmarks.visible[:, :5]),
+            "the model has 20",
+        ),
+    ):
+        with pytest.raises(InputError, match=says) as error:
+            fitted.model.lift(bad)
+        assert "\n" not in str(error.value)
+    few = landmarks.select(np.r_[0:8, 100:200])
+    with pytest.raises(InputError, match="table: 8 samples with at least 4 of 9 points"):
+        mc.fit(few, "orthographic", mc.Config(**SMALL), 0, Session())
+
+
+def test_a_users_c3dpo_file_trains_with_one_command(make_categories, tmp_path, capsys):
+    landmarks, reference = make_categories(np.random.default_rng(3), 24)
+    io.write_landmarks(tmp_path / "mine.json", landmarks.replace(category=None, categories=None), reference)
+    small = [f"--{k}={v}" for k, v in SMALL.items()]
+    run = tmp_path / "run"
+    code = main(["fit", str(tmp_path / "mine.json"), "--method", "multicategory", "--out", str(run), *small])
+    assert code == 0, capsys.readouterr().err
+    assert io.read_reconstruction(run / "reconstruction.npz").categories == ("class 0", "class 1")
+    samples = json.loads((tmp_path / "mine.json").read_text())
+    for sample in samples:
+        sample["category"] = "bicycle"
+    (tmp_path / "other.json").write_text(json.dumps(samples))
+    capsys.readouterr()
+    assert main(["lift", str(run), str(tmp_path / "other.json"), "--out", str(tmp_path / "x.npz")]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "category 'bicycle' was not in the training (class 0, class 1)" in error
+    assert len(error.splitlines()) == 1

@@ -1,0 +1,90 @@
+"""The residual lifter: rotations, normalisation and its modes, the cone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jnrsfm.errors import InputError
+from jnrsfm.models.lifter import Canonizer, Lifter, LifterConfig, Norm, rotation_from
+
+pytestmark = pytest.mark.fast
+P = 6
+
+
+def lifter(**changes):
+    config = LifterConfig(**{"n_points": P, "basis": 4, "width": 16, "inner": 8, "blocks": 2, **changes})
+    return Lifter(config, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("kind", ["exponential", "6d", "9d"])
+def test_rotations_are_proper_and_begin_at_the_identity(rng, kind):
+    n = {"exponential": 3, "6d": 6, "9d": 9}[kind]
+    r = rotation_from(jnp.asarray(rng.normal(size=(5, 2, n)), jnp.float32), kind)
+    np.testing.assert_allclose(
+        r @ jnp.swapaxes(r, -1, -2), np.broadcast_to(np.eye(3), (5, 2, 3, 3)), atol=1e-5
+    )
+    np.testing.assert_allclose(jnp.linalg.det(r), 1, atol=1e-5)
+    zero = jnp.zeros(n)
+    np.testing.assert_allclose(rotation_from(zero, kind), np.eye(3), atol=1e-6)
+    slope = jax.jacobian(lambda v: rotation_from(v, kind))(zero)
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() > 0.1  # a head that starts at 0 can learn
+
+
+def test_batch_statistics_measured_on_a_set_are_those_of_the_set(rng):
+    norm = Norm(3, "batch", rngs=nnx.Rngs(0))
+    x = jnp.asarray(5 + 3 * rng.normal(size=(40, 3)), jnp.float32)
+    assert not np.allclose(norm(x, "frozen"), norm(x, "batch"), atol=0.1)
+    measured = norm(x, "measure")
+    np.testing.assert_allclose(measured, norm(x, "batch"))
+    np.testing.assert_allclose(norm(x, "frozen"), measured, atol=1e-5)
+    np.testing.assert_allclose(norm(x[:1], "frozen"), measured[:1], atol=1e-5)
+    grads = nnx.grad(lambda m: jnp.sum(m(x[:5], "frozen") ** 2))(norm)
+    assert (np.asarray(grads["mean"][...]) == 0).all()
+    assert (np.asarray(grads["variance"][...]) == 0).all()
+    assert np.abs(grads["scale"][...]).max() > 0
+
+
+@pytest.mark.parametrize("norm", ["layer", "none"])
+def test_a_sample_does_not_depend_on_its_batch_but_under_batch_normalisation(rng, norm):
+    points, seen = jnp.asarray(rng.normal(size=(7, P, 2)), jnp.float32), jnp.ones((7, P))
+    one = lifter(norm=norm, rotation="9d")
+    whole, part = one(points, seen, "batch"), one(points[:2], seen[:2], "batch")
+    for a, b in zip(whole, part, strict=True):
+        np.testing.assert_allclose(a[:2], b, atol=1e-6)
+    batch = lifter(norm="batch")
+    assert not np.allclose(batch(points, seen, "batch").code[:2], batch(points[:2], seen[:2], "batch").code)
+
+
+def test_the_cone_and_the_linear_space(rng):
+    points, seen = jnp.asarray(rng.normal(size=(50, P, 2)), jnp.float32), jnp.ones((50, P))
+    cone = lifter(nonnegative=True, norm="layer")
+    out = cone(points, seen, "batch")
+    assert (np.asarray(out.code) >= 0).all()
+    by_hand = np.asarray(out.code) @ np.asarray(cone.basis[...]) + np.asarray(cone.apex[...])
+    np.testing.assert_allclose(out.shape, by_hand.reshape(50, P, 3), atol=1e-6)
+    linear = lifter(nonnegative=False, norm="layer")
+    assert (np.asarray(linear(points, seen, "batch").code) < 0).any()
+    np.testing.assert_allclose(linear.shape(jnp.zeros(4)), 0)
+
+
+def test_without_a_basis_there_is_only_a_rotation(rng):
+    out = lifter(basis=0)(jnp.asarray(rng.normal(size=(3, P, 2)), jnp.float32), jnp.ones((3, P)), "batch")
+    assert out.shape is None
+    assert out.code is None
+    assert out.rotation.shape == (3, 3, 3)
+
+
+def test_the_canonizer_gives_coefficients(rng):
+    config = LifterConfig(P, 4, 16, 8, 1)
+    code = Canonizer(config, rngs=nnx.Rngs(0))(jnp.asarray(rng.normal(size=(5, P, 3)), jnp.float32), "batch")
+    assert code.shape == (5, 4)
+    assert np.isfinite(code).all()
+
+
+@pytest.mark.parametrize("change", [{"width": 0}, {"blocks": -1}, {"n_points": 0}, {"basis": -1}])
+def test_what_is_no_network_is_refused(change):
+    with pytest.raises(InputError, match="width is"):
+        LifterConfig(**{"n_points": P, **change})
