@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float
 
 from jnrsfm.geometry.rotations import axis_angle_to_matrix
@@ -38,6 +39,9 @@ _LEAST_NOISE = (
 _STARTS = (1, 2)  # ranks of the metric upgrade whose cameras are tried
 _STEPS, _COOLING, _FLOOR = 80, 0.93, 0.005
 _LARGEST_TURN = 0.3  # radians a step
+_GENERATORS = np.zeros((3, 3, 3))
+for _k, (_i, _j) in enumerate(((1, 2), (2, 0), (0, 1))):
+    _GENERATORS[_k, _i, _j], _GENERATORS[_k, _j, _i] = -1.0, 1.0
 
 
 class Prior(NamedTuple):
@@ -76,54 +80,91 @@ def empty(n_categories: int, n_points: int, modes: int) -> Prior:
     return Prior(z(n_points, 3), z(n_points, 3, modes), jnp.ones(n_categories), z(3), z(3), z(), z(3, 3))
 
 
-def _conditional(prior: Prior, points, weights, rotation):
-    """`(-log likelihood, z, chol M)` of one image under the prior of its category (no leading axis)."""
-    noise = jnp.maximum(prior.noise, _LEAST_NOISE**2)
-    seen = (weights > 0).astype(points.dtype)[:, None]
-    rows = rotation[:2]
-    e = (seen * (points - prior.mean @ rows.T)).reshape(-1)
-    a = jnp.einsum("ai,pik->pak", rows, prior.basis)
-    a = jnp.concatenate([a, jnp.broadcast_to(jnp.eye(2, dtype=a.dtype), (len(points), 2, 2))], -1)
-    a = (seen[..., None] * a).reshape(2 * len(points), -1)
-    chol = jnp.linalg.cholesky(jnp.eye(a.shape[1], dtype=a.dtype) + a.T @ a / noise)
-    pull = a.T @ e
-    z = jax.scipy.linalg.cho_solve((chol, True), pull / noise)
-    square = (e @ e - pull @ z) / noise
-    log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(chol))) + 2 * jnp.sum(seen) * jnp.log(noise)
-    return 0.5 * (square + log_det), z, chol
+class _Conditional(NamedTuple):
+    """What an image says under one rotation: `cost (*batch,)`, negative log likelihood of the image and its camera;
+    its `gradient (*batch, 3)` and `curvature (*batch, 3, 3)` in a turn of the camera; posterior mean `code (*batch,
+    mode)`; `factor (*batch, mode + 2, mode + 2)`, the Cholesky factor of M."""
+
+    cost: Any
+    gradient: Any
+    curvature: Any
+    code: Any
+    factor: Any
 
 
-def _cost(turn, prior: Prior, points, weights, rotation):
-    """Negative log likelihood of one image and of its camera, the rotation turned by `turn (3,)`."""
-    r = axis_angle_to_matrix(turn) @ rotation
-    camera = prior.agreement * (prior.side @ r @ prior.axis)
-    return _conditional(prior, points, weights, r)[0] - camera
+def _conditional(own: Prior, points, weights, rotation) -> _Conditional:
+    """The module docstring's formulas under the prior of each sample's category (`own`, leading axes of the batch).
+
+    Gradient by Fisher's identity, curvature J^T V^{-1} J at the posterior mean, both in closed form: differentiating
+    the Cholesky factorisation twice costs more, and such a program was seen to wait for itself on two CPU threads.
+    """
+    noise = jnp.maximum(own.noise, _LEAST_NOISE**2)[..., None, None]
+    *batch, p, _ = points.shape
+    modes = own.basis.shape[-1]
+    seen = (weights > 0).astype(points.dtype)[..., None]
+    rows = rotation[..., :2, :]
+    flat = lambda x: x.reshape(*batch, 2 * p, -1)
+    e = flat(seen * (points - jnp.einsum("...ai,...pi->...pa", rows, own.mean)))
+    moved = jnp.einsum("...ai,...pik->...pak", rows, own.basis)
+    ones = jnp.broadcast_to(jnp.eye(2, dtype=points.dtype), (*batch, p, 2, 2))
+    a = flat(seen[..., None] * jnp.concatenate([moved, ones], -1))
+    a_t = jnp.swapaxes(a, -1, -2)
+    eye = jnp.eye(modes + 2, dtype=points.dtype)
+    factor = jnp.linalg.cholesky(eye + a_t @ a / noise)
+    half = lax.linalg.triangular_solve(
+        factor, jnp.broadcast_to(eye, factor.shape), left_side=True, lower=True
+    )
+    cov = jnp.swapaxes(half, -1, -2) @ half
+    z = cov @ (a_t @ e) / noise
+    u = (e - a @ z) / noise
+    log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), -1)
+    log_det = log_det + 2 * jnp.sum(seen, (-2, -1)) * jnp.log(noise[..., 0, 0])
+    code = z[..., :modes, 0]
+
+    turns = jnp.einsum("kij,...jl->...kil", jnp.asarray(_GENERATORS, points.dtype), rotation)[..., :2, :]
+    shape = own.mean + jnp.einsum("...pik,...k->...pi", own.basis, code)
+    jac = jnp.einsum("...pa,...kai,...pi->...pak", jnp.broadcast_to(seen, points.shape), turns, shape)
+    jac = flat(jac)
+    ac = (a @ cov)[..., :modes].reshape(*batch, p, 2, modes)
+    cross = jnp.einsum("...pam,...pim->...ai", seen[..., None] * ac, own.basis)
+    noise_part = jnp.einsum("...kai,...ai->...k", turns, cross) / noise[..., 0]
+    jac_t = jnp.swapaxes(jac, -1, -2)
+    score = (jac_t @ u)[..., 0] - noise_part
+    inner = half @ (a_t @ jac)
+    curvature = (jac_t @ jac - jnp.swapaxes(inner, -1, -2) @ inner / noise) / noise
+
+    up = jnp.einsum("...ij,...j->...i", rotation, own.axis)
+    k = own.agreement[..., None]
+    gradient = -score - k * jnp.cross(up, jnp.broadcast_to(own.side, up.shape))
+    tangent = (
+        jnp.eye(3, dtype=up.dtype) * jnp.sum(up**2, -1)[..., None, None] - up[..., :, None] * up[..., None, :]
+    )
+    cost = 0.5 * (jnp.sum(e * u, (-2, -1)) + log_det) - k[..., 0] * jnp.sum(own.side * up, -1)
+    return _Conditional(cost, gradient, curvature + k[..., None] * tangent, code, factor)
 
 
-def _polished(prior: Prior, points, weights, rotation, steps: int):
-    """`(rotation, cost)` after damped Newton steps; a step that does not help is not taken."""
-    cost = partial(_cost, prior=prior, points=points, weights=weights)
-    zero = jnp.zeros(3, points.dtype)
+def _polished(own: Prior, points, weights, rotation, steps: int):
+    """`(rotation, _Conditional)` after damped scoring steps; a step that does not help is not taken."""
 
     def step(_, state):
-        r, value, damping = state
-        g, h = jax.grad(cost)(zero, rotation=r), jax.hessian(cost)(zero, rotation=r)
-        values, vectors = jnp.linalg.eigh(h)
-        curvature = jnp.maximum(jnp.abs(values), 1e-3 * jnp.max(jnp.abs(values)) + 1e-6) * (1 + damping)
-        move = -vectors @ ((vectors.T @ g) / curvature)
-        move = move * jnp.minimum(1.0, _LARGEST_TURN / jnp.maximum(jnp.linalg.norm(move), 1e-12))
-        new = axis_angle_to_matrix(move) @ r
-        after = cost(zero, rotation=new)
-        better = after < value
-        return (
-            jnp.where(better, new, r),
-            jnp.where(better, after, value),
-            jnp.where(better, damping / 4, 4 * damping + 1),
+        r, at, damping = state
+        diagonal = jnp.diagonal(at.curvature, axis1=-2, axis2=-1)
+        ridge = damping * jnp.mean(diagonal, -1) + 1e-6
+        system = at.curvature + ridge[..., None, None] * jnp.eye(3, dtype=r.dtype)
+        move = -jnp.linalg.solve(system, at.gradient[..., None])[..., 0]
+        move = move * jnp.minimum(
+            1.0, _LARGEST_TURN / jnp.maximum(jnp.linalg.norm(move, axis=-1, keepdims=True), 1e-12)
         )
+        new = axis_angle_to_matrix(move) @ r
+        after = _conditional(own, points, weights, new)
+        better = after.cost < at.cost
+        pick = lambda x, y: jnp.where(better.reshape(better.shape + (1,) * (x.ndim - better.ndim)), x, y)
+        damping = jnp.where(better, damping / 4, 4 * damping + 0.1)
+        return pick(new, r), jax.tree.map(pick, after, at), damping
 
-    start = (rotation, cost(zero, rotation=rotation), jnp.zeros((), points.dtype))
-    rotation, value, _ = jax.lax.fori_loop(0, steps, step, start)
-    return rotation, value
+    at = _conditional(own, points, weights, rotation)
+    state = (rotation, at, jnp.full(at.cost.shape, 0.01, points.dtype))
+    return lax.fori_loop(0, steps, step, state)[:2]
 
 
 @partial(jax.jit, static_argnames=("steps",))
@@ -135,28 +176,26 @@ def read(
     rotation: Float[Array, "frame 3 3"],
     steps: int = 4,
 ) -> Reading:
-    """Shapes of images from a first rotation of each, which `steps` Newton steps on the likelihood improve.
+    """Shapes of images from a first rotation of each, which `steps` scoring steps on the likelihood improve.
 
     The mirrored reading, (X, R) to (X', diag(1, 1, -1) R F) with F the reflection that leaves the mean shape most
     alike, is improved too, and the likelier of the two taken. `points` are centred, in units of the category's size.
     """
-
-    def one(points, weights, category, rotation):
-        own = jax.tree.map(lambda x: x[category], prior)
-        starts = jnp.stack([rotation, jnp.asarray(_MIRROR, rotation.dtype) @ rotation @ own.mirror])
-        rotations, costs = jax.vmap(lambda r: _polished(own, points, weights, r, steps))(starts)
-        best = jnp.argmin(costs)
-        rotation = rotations[best]
-        _, z, chol = _conditional(own, points, weights, rotation)
-        modes = own.basis.shape[-1]
-        shape = own.mean + own.basis @ z[:modes]
-        flat = jnp.concatenate([own.basis.reshape(-1, modes), jnp.zeros((own.basis.size // modes, 2))], -1)
-        root = jax.scipy.linalg.solve_triangular(chol, flat.T, lower=True)
-        spread = jnp.sqrt(jnp.sum(root**2, 0).reshape(-1, 3).mean(-1) + own.noise)
-        margin = jnp.tanh(0.5 * jnp.abs(costs[0] - costs[1]))
-        return Reading(shape, rotation, spread, -costs[best], margin)
-
-    return jax.vmap(one)(points, weights, category, rotation)
+    points = jnp.where(weights[..., None] > 0, points, 0.0)
+    own = jax.tree.map(lambda x: x[category], prior)
+    mirrored = jnp.asarray(_MIRROR, rotation.dtype) @ rotation @ own.mirror
+    hands = jax.tree.map(lambda x: jnp.stack([x, x]), (own, points, weights))
+    rotations, at = _polished(*hands, jnp.stack([rotation, mirrored]), steps)
+    second = at.cost[1] < at.cost[0]
+    take = lambda x: jnp.where(second.reshape(second.shape + (1,) * (x.ndim - 2)), x[1], x[0])
+    best = jax.tree.map(take, at)
+    shape = own.mean + jnp.einsum("fpik,fk->fpi", own.basis, best.code)
+    n, p, _, modes = own.basis.shape
+    flat = jnp.pad(own.basis.reshape(n, 3 * p, modes), ((0, 0), (0, 0), (0, 2)))
+    root = lax.linalg.triangular_solve(best.factor, jnp.swapaxes(flat, 1, 2), left_side=True, lower=True)
+    spread = jnp.sqrt(jnp.sum(root**2, 1).reshape(n, p, 3).mean(-1) + own.noise[:, None])
+    margin = jnp.tanh(0.5 * jnp.abs(at.cost[0] - at.cost[1]))
+    return Reading(shape, take(rotations), spread, -best.cost, margin)
 
 
 def _fit(points: np.ndarray, weights: np.ndarray, rows: np.ndarray, modes: int) -> em.State:

@@ -97,8 +97,8 @@ class Config(TrainConfig):
         if self.modes < 1 or self.polish < 0:
             raise InputError(f"modes is {self.modes} and polish {self.polish}: give at least 1 and 0")
 
-    def network(self, n_points: int, n_categories: int) -> "NetworkConfig":
-        """The network that the variant asks for."""
+    def network(self, n_points: int, n_categories: int, members: int) -> "NetworkConfig":
+        """The network that the variant asks for, for categories of at most `members` keypoints."""
         published = self.variant.startswith("c3dpo")
         norm = ("batch" if published else "layer") if self.norm == "variant" else self.norm
         rotation = ("exponential" if published else "9d") if self.rotation == "variant" else self.rotation
@@ -108,17 +108,24 @@ class Config(TrainConfig):
             self.variant.startswith("ours"),
         )  # fmt: skip
         return NetworkConfig(
-            n_points, n_categories, lifter, self.variant == "c3dpo", self.modes if prior else 0, self.polish
+            n_points,
+            n_categories,
+            members,
+            lifter,
+            self.variant == "c3dpo",
+            self.modes if prior else 0,
+            self.polish,
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
-    """A lifter for categories: with a canonicalisation network or without, with so many modes of a Procrustean prior
-    (0: none), whose likelihood improves the rotation in `polish` steps."""
+    """A lifter for categories of at most `members` keypoints: with a canonicalisation network or without, with so many
+    modes of a Procrustean prior (0: none), whose likelihood improves the rotation in `polish` steps."""
 
     n_points: int
     n_categories: int
+    members: int
     lifter: LifterConfig
     canonical: bool
     modes: int
@@ -418,11 +425,21 @@ def _lift(network: Network, model, samples: Samples) -> _Found:
     out, _ = network.lift(model["nets"], samples.points, samples.weights)
     if out.shape is not None:
         return _Found(out.shape, out.rotation, None, None)
+    # only the keypoints of a sample's own category, padded to the largest one's count
+    columns = jnp.argsort(model["points"] <= 0, axis=1, stable=True)[:, : network.config.members]
     prior = category_prior.Prior(**model["prior"])
+    each = jax.vmap(lambda x, c: x[c])
+    prior = prior._replace(mean=each(prior.mean, columns), basis=each(prior.basis, columns))
+    own = columns[samples.category]
     reading = category_prior.read(
-        prior, samples.points, samples.weights, samples.category, out.rotation, network.config.polish
-    )
-    return _Found(reading.shape, reading.rotation, reading.spread, reading.margin)
+        prior, each(samples.points, own), each(samples.weights * samples.defined, own), samples.category,
+        out.rotation, network.config.polish,
+    )  # fmt: skip
+    back = jax.vmap(lambda x, c, like: jnp.zeros_like(like).at[c].set(x))
+    return _Found(
+        back(reading.shape, own, samples.shape), reading.rotation,
+        back(reading.spread, own, samples.weights), reading.margin,
+    )  # fmt: skip
 
 
 def _forward(network: Network, model, samples: Samples) -> _Found:
@@ -478,7 +495,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     whole, plane, unit = observe(landmarks, category, keypoints, size, camera)
     seen, held = map(jnp.asarray, hold_out(np.asarray(whole.weights), config.holdout, 5, seed))
     samples = whole._replace(weights=seen, heldout=held, points=_centred(whole.points, seen))
-    network = Network.of(config.network(landmarks.n_points, count))
+    network = Network.of(config.network(landmarks.n_points, count, int(keypoints.sum(1).max())))
     trainer, facts, key = _Trainer(network, config, session), {}, jax.random.key(seed)
     model: dict[str, Any] = {
         "points": jnp.asarray(keypoints, jnp.float32),

@@ -49,8 +49,24 @@ def test_the_conditional_is_that_of_the_normal_distribution(rng, prior):
         np.testing.assert_allclose(found.spread[0], each, atol=2e-3)
     other = jax.tree.map(lambda x: x[0], prior)
     direct = cp._conditional(other, *(jnp.asarray(x, jnp.float32) for x in (stored, weights, r)))
-    np.testing.assert_allclose(direct[0], cost, rtol=1e-3)
-    np.testing.assert_allclose(mean + basis @ direct[1][:K], shape.reshape(P, 3), atol=2e-3)
+    np.testing.assert_allclose(direct.cost, cost, rtol=1e-3)
+    np.testing.assert_allclose(mean + basis @ direct.code, shape.reshape(P, 3), atol=2e-3)
+
+
+@pytest.mark.fast
+def test_the_gradient_in_a_turn_is_that_of_the_cost(rng, prior):
+    with jax.enable_x64(True):
+        own = jax.tree.map(lambda x: jnp.asarray(x[0], jnp.float64), prior)
+        own = own._replace(side=jnp.asarray([0.6, 0.8, 0]), agreement=jnp.asarray(3.0))
+        points = jnp.asarray(rng.normal(size=(P, 2)))
+        weights = jnp.asarray([1, 1, 0, 1, 1, 0, 1.0])
+        r = random_rotations(jax.random.key(3), (), jnp.float64)
+        turned = axis_angle_to_matrix(jnp.concatenate([1e-5 * jnp.eye(3), -1e-5 * jnp.eye(3)])) @ r
+        six = jax.tree.map(lambda x: jnp.broadcast_to(x, (6, *x.shape)), (own, points, weights))
+        costs = np.asarray(cp._conditional(*six, turned).cost)
+        np.testing.assert_allclose(
+            cp._conditional(own, points, weights, r).gradient, (costs[:3] - costs[3:]) / 2e-5, rtol=1e-5
+        )
 
 
 @pytest.mark.fast

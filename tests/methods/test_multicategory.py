@@ -65,7 +65,7 @@ def test_pseudo_huber_is_square_near_and_linear_far():
 
 @pytest.mark.fast
 def test_a_variant_has_the_network_it_was_published_with():
-    base = mc.Config(variant="c3dpo").network(20, 2)
+    base = mc.Config(variant="c3dpo").network(20, 2, 11)
     assert base.canonical
     assert (base.lifter.norm, base.lifter.rotation, base.lifter.nonnegative) == (
         "batch",
@@ -73,10 +73,10 @@ def test_a_variant_has_the_network_it_was_published_with():
         False,
     )
     assert (base.lifter.width, base.lifter.inner, base.lifter.blocks, base.modes) == (1024, 256, 6, 0)
-    ours = mc.Config(variant="ours", norm="none", rotation="6d").network(20, 2)
+    ours = mc.Config(variant="ours", norm="none", rotation="6d").network(20, 2, 11)
     assert (ours.lifter.norm, ours.lifter.rotation, ours.lifter.nonnegative) == ("none", "6d", True)
     assert not ours.canonical
-    prior = mc.Config().network(20, 2)
+    prior = mc.Config().network(20, 2, 11)
     assert (prior.lifter.basis, prior.modes) == (0, 20)
 
 
