@@ -143,7 +143,7 @@ def _conditional(own: Prior, points, weights, rotation) -> _Conditional:
     return _Conditional(cost, gradient, curvature + k[..., None] * tangent, code, factor)
 
 
-def _polished(own: Prior, points, weights, rotation, steps: int):
+def _polished(own: Prior, points, weights, rotation, steps):
     """`(rotation, _Conditional)` after damped scoring steps; a step that does not help is not taken."""
 
     def step(_, state):
@@ -167,14 +167,14 @@ def _polished(own: Prior, points, weights, rotation, steps: int):
     return lax.fori_loop(0, steps, step, state)[:2]
 
 
-@partial(jax.jit, static_argnames=("steps",))
+@jax.jit
 def read(
     prior: Prior,
     points: Float[Array, "frame point 2"],
     weights: Float[Array, "frame point"],
     category: Array,
     rotation: Float[Array, "frame 3 3"],
-    steps: int = 4,
+    steps: int | Array = 4,
 ) -> Reading:
     """Shapes of images from a first rotation of each, which `steps` scoring steps on the likelihood improve.
 
@@ -184,8 +184,8 @@ def read(
     points = jnp.where(weights[..., None] > 0, points, 0.0)
     own = jax.tree.map(lambda x: x[category], prior)
     mirrored = jnp.asarray(_MIRROR, rotation.dtype) @ rotation @ own.mirror
-    hands = jax.tree.map(lambda x: jnp.stack([x, x]), (own, points, weights))
-    rotations, at = _polished(*hands, jnp.stack([rotation, mirrored]), steps)
+    owns, images, seen = jax.tree.map(lambda x: jnp.stack([x, x]), (own, points, weights))
+    rotations, at = _polished(owns, images, seen, jnp.stack([rotation, mirrored]), steps)
     second = at.cost[1] < at.cost[0]
     take = lambda x: jnp.where(second.reshape(second.shape + (1,) * (x.ndim - 2)), x[1], x[0])
     best = jax.tree.map(take, at)

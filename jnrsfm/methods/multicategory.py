@@ -9,19 +9,20 @@ pseudo-Huber of the distances at visible points, t in closed form. In-plane turn
 turned twice, the shape of one has to explain the image with the rotation of the other. `variant`:
 
 * `c3dpo-base`: no more than that. `c3dpo`: a second network has to find X in X turned at random.
-* `ours-base`: the cone of non-negative coefficients. `ours`: then the cycle. X is turned at random, projected, hidden
-  like the sample, and lifted again: it must give the turn back (camera loss) and X (shape loss).
+* `ours-base`: the cone of non-negative coefficients. `ours`: then the cycle. X is turned to a camera that the network
+  finds for another sample of the category (as published: to any), projected, hidden like the sample, and lifted again:
+  it must give the turn back (camera loss) and X (shape loss).
 * `procrustean`: each category's shapes are a normal distribution (`methods.category_prior`), found by expectation
   maximisation on the training landmarks. The network learns the rotation, from the shapes and cameras that were found,
   projected anew under other cameras with other points hidden; the shape is the mean of the distribution given the
   image, in closed form.
 
 Batch normalisation keeps no running statistics: they are measured on the whole set at the end, and before the cycle,
-which sees them frozen. Layer normalisation needs neither and is the default of all but C3DPO.
+which sees them frozen and keeps them. Layer normalisation needs neither and is the default of all but C3DPO.
 
 Source: Novotny et al., C3DPO, ICCV 2019; Can et al., End-to-End Learning of Multi-category 3D Pose and Shape
 Estimation, 2021, sections 3.1 to 3.4. Departures: Adam in place of SGD; one random turn for the canonicalisation
-network, not four; no weight decay. The Procrustean variant and rotations from nine numbers are ours.
+network, not four; no weight decay; cameras and weight of the cycle. The Procrustean variant and rotations from nine numbers are ours.
 """
 
 import dataclasses
@@ -46,6 +47,7 @@ from jnrsfm.types import Landmarks, Reconstruction
 
 Variant = Literal["c3dpo-base", "c3dpo", "ours-base", "ours", "procrustean"]
 _FRAMES = 1024  # at a time, outside training
+_JITTER = 0.2  # radians, standard deviation: cameras of other samples are turned by so much
 _HUBER = 0.01  # where the loss of a distance turns from square to linear, in units of the category's size
 
 
@@ -75,6 +77,10 @@ class Config(TrainConfig):
     """Largest in-plane turn of the augmentation, in radians."""
     cycle: float = 0.5
     """Share of the steps with the cycle, at the end (variant ours)."""
+    cycle_weight: float = 0.1
+    """Weight of the camera loss and of the shape loss of the cycle."""
+    cycle_cameras: Literal["found", "any"] = "found"
+    """Cameras of the cycle: those that the network finds for other samples of the category, or any rotation."""
     hide: float = 0.5
     """Most points of a sample that the procrustean variant hides at random from the network in training."""
     modes: int = 20
@@ -94,6 +100,11 @@ class Config(TrainConfig):
             )
         if self.select == "heldout":
             raise InputError("select is 'heldout': restarts of this method are ranked by the objective")
+        if self.variant == "ours" and self.norm == "batch" and self.cycle == 1:
+            raise InputError(
+                "cycle is 1 with norm 'batch': the cycle needs the statistics of a network trained without it: give "
+                "cycle below 1, or norm 'layer'"
+            )
         if self.modes < 1 or self.polish < 0:
             raise InputError(f"modes is {self.modes} and polish {self.polish}: give at least 1 and 0")
 
@@ -234,7 +245,8 @@ class _Trainer:
         objective = (
             self.taught if self.config.variant == "procrustean" else partial(self.objective, cycle=cycle)
         )
-        return Engine(Problem(self.network.fresh, objective, self.criteria), self.config, self.session)
+        criteria = partial(self.criteria, mode="frozen" if cycle else "batch")
+        return Engine(Problem(self.network.fresh, objective, criteria), self.config, self.session)
 
     def objective(self, nets, batch: Samples, key, progress, *, cycle: bool):
         """Loss of a batch, and what to record."""
@@ -253,23 +265,29 @@ class _Trainer:
             aux["canonical"] = _mean(pseudo_huber(jnp.sum((again - shape) ** 2, -1)), defined)
             loss = loss + aux["canonical"]
         if cycle:
-            turn = random_rotations(keys[3], (n,), shape.dtype)
+            turn = self.cycle_cameras(keys[3], batch.category, first.rotation)
             image = _centred(jnp.einsum("bpj,bij->bpi", shape, turn[:, :2]), weights)
             again, _ = self.network.lift(nets, image, weights, mode)
             aux["camera"] = jnp.mean(pseudo_huber(jnp.sum((again.rotation - turn) ** 2, (-2, -1))))
             aux["shape"] = _mean(pseudo_huber(jnp.sum((again.shape - shape) ** 2, -1)), defined)
-            loss = loss + aux["camera"] + aux["shape"]
+            loss = loss + self.config.cycle_weight * (aux["camera"] + aux["shape"])
         return loss, aux
+
+    def cycle_cameras(self, key, category, found):
+        """Cameras of the cycle: any rotation, or those `found` for other samples of the category, turned a little."""
+        keys = jax.random.split(key)
+        if self.config.cycle_cameras == "any":
+            return random_rotations(keys[0], (len(found),), found.dtype)
+        other = jax.lax.stop_gradient(found[_partners(keys[0], category)])
+        return axis_angle_to_matrix(_JITTER * jax.random.normal(keys[1], (len(found), 3))) @ other
 
     def taught(self, nets, batch: Samples, key, progress):
         """Loss of the rotation head on the prior's shapes under other cameras, other points hidden."""
         keys = jax.random.split(key, 6)
         n, defined = len(batch.points), batch.defined
-        # another camera: the sample's own, or of a neighbour in the batch of the same category, turned a little
-        other = jax.random.permutation(keys[0], n)
-        same = batch.category[other] == batch.category
-        camera = jnp.where(same[:, None, None], batch.rotation[other], batch.rotation)
-        camera = axis_angle_to_matrix(self.config.in_plane / 2 * jax.random.normal(keys[1], (n, 3))) @ camera
+        # the camera of another sample of the category, turned a little
+        camera = batch.rotation[_partners(keys[0], batch.category)]
+        camera = axis_angle_to_matrix(_JITTER * jax.random.normal(keys[1], (n, 3))) @ camera
         image = jnp.einsum("bpj,bij->bpi", batch.shape, camera[:, :2])
         share = self.config.hide * jax.random.uniform(keys[2], (n, 1))
         chance = jax.random.uniform(keys[3], defined.shape)
@@ -283,11 +301,11 @@ class _Trainer:
         loss = jnp.mean(jnp.sqrt(square + 1e-4))
         return loss, {"camera": loss}
 
-    def criteria(self, nets, data: Samples):
+    def criteria(self, nets, data: Samples, *, mode: Mode):
         """Over all samples: the error at the points that training sees, in units of the size."""
 
         def some(batch):
-            out, _ = self.network.lift(nets, batch.points, batch.weights, "batch")
+            out, _ = self.network.lift(nets, batch.points, batch.weights, mode)
             shape = batch.shape if out.shape is None else out.shape * batch.defined[..., None]
             gap = reprojection(shape, out.rotation, batch.points, batch.weights)
             return jnp.sum(batch.weights * jnp.sqrt(jnp.sum(gap**2, -1)))
@@ -297,6 +315,12 @@ class _Trainer:
     def measured(self, nets, data: Samples):
         """The parameters with the batch statistics of the whole set."""
         return jax.jit(lambda n, d: self.network.lift(n, d.points, d.weights, "measure")[1])(nets, data)
+
+
+def _partners(key, category):
+    """`(frame,)` for each sample one at random of the same category, each taken once."""
+    one, two = (jnp.lexsort((jax.random.uniform(k, category.shape), category)) for k in jax.random.split(key))
+    return jnp.zeros_like(one).at[one].set(two)
 
 
 def _uniform_angle(key, count: int):
@@ -514,7 +538,8 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             )
             facts[phase] = list(trained.criteria)
             nets = trained.params
-            if network.config.lifter.norm == "batch":
+            # the cycle trains under the statistics that it was given: they stay
+            if network.config.lifter.norm == "batch" and phase == "lift":
                 nets = trainer.measured(nets, samples)
             start = jax.tree.map(lambda x: x[None], nets)
     model["nets"] = nets

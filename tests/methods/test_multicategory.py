@@ -18,22 +18,22 @@ from jnrsfm.training import Session
 SMALL = {
     "steps": 6,
     "chunk": 3,
-    "warmup": 1,
+    "warmup": 20,
+    "learning_rate": 3e-3,
     "batch": 32,
     "microbatch": 32,
-    "width": 16,
+    "width": 64,
     "blocks": 1,
     "modes": 3,
 }
+EACH = 100  # samples of a category, in all tests: compiled programs are shared
 
 
 @pytest.fixture(scope="module")
 def trained(make_categories):
     """One short real training of the default variant, on two categories."""
-    landmarks, reference = make_categories(np.random.default_rng(1), 100)
-    config = mc.Config(
-        **{**SMALL, "steps": 400, "chunk": 200, "width": 64, "warmup": 20, "learning_rate": 3e-3}
-    )
+    landmarks, reference = make_categories(np.random.default_rng(1), EACH)
+    config = mc.Config(**{**SMALL, "steps": 400, "chunk": 200})
     return mc.fit(landmarks, "orthographic", config, 0, Session()), landmarks, reference
 
 
@@ -83,39 +83,65 @@ def test_a_variant_has_the_network_it_was_published_with():
 @pytest.mark.fast
 @pytest.mark.parametrize(
     "change",
-    [{"holdout": 1.0}, {"cycle": 1.5}, {"hide": 1.0}, {"modes": 0}, {"polish": -1}, {"select": "heldout"}],
+    [
+        {"holdout": 1.0},
+        {"cycle": 1.5},
+        {"hide": 1.0},
+        {"modes": 0},
+        {"polish": -1},
+        {"cycle": 1.0, "variant": "ours", "norm": "batch"},
+        {"select": "heldout"},
+    ],
 )
 def test_settings_that_cannot_work_are_refused(change):
     with pytest.raises(InputError, match=next(iter(change))):
         mc.Config(**change)
 
 
+@pytest.mark.fast
+def test_partners_are_of_the_same_category_and_each_is_taken_once():
+    category = jnp.asarray([0, 1, 1, 2, 0, 1, 0, 0, 2])
+    other = np.asarray(mc._partners(jax.random.key(0), category))
+    assert sorted(other) == list(range(9))
+    np.testing.assert_array_equal(category[other], category)
+    assert (other != np.asarray(mc._partners(jax.random.key(1), category))).any()
+
+
 # -------------------------------------------------------------------------------------------------- trainings
 
 
-@pytest.mark.parametrize("variant", ["c3dpo", "ours"])
-def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, tmp_path):
+@pytest.mark.parametrize(("variant", "norm"), [("c3dpo", "variant"), ("ours", "batch")])
+def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, norm, tmp_path):
     """`c3dpo` has batch statistics and two networks, `ours` the cone and the cycle."""
-    landmarks, _ = make_categories(np.random.default_rng(2), 24)
-    config = mc.Config(variant=variant, **SMALL)
+    landmarks, _ = make_categories(np.random.default_rng(2), EACH)
+    small = {**SMALL, "blocks": 0, "rotation": "exponential"}
+    config = mc.Config(variant=variant, norm=norm, holdout=0.0, **small)
     fitted = mc.fit(landmarks, "orthographic", config, 0, Session())
     shapes = np.asarray(fitted.reconstruction.points3d)
     assert np.isfinite(shapes).all()
     assert (shapes[~np.asarray(landmarks.defined)] == 0).all()
     assert ("cycle" in fitted.facts) == (variant == "ours")
-    assert fitted.heldout["count"] > 0
+    if variant == "ours":  # the model lifts under the statistics that the cycle was trained with
+        seen = np.asarray(landmarks.visible)[..., None]
+        camera = np.asarray(fitted.reconstruction.camera_points)[..., :2]
+        gap = np.where(seen, np.asarray(landmarks.points2d) - camera, 0)
+        gap = np.where(seen, gap - gap.sum(1, keepdims=True) / seen.sum(1, keepdims=True), 0)
+        error = (
+            np.linalg.norm(gap, axis=-1)
+            / np.asarray(fitted.model.params["size"])[landmarks.category][:, None]
+        )
+        assert fitted.facts["cycle"][0]["objective"] == pytest.approx(error.sum() / seen.sum(), rel=1e-3)
     fitted.model.save(tmp_path / "model.npz")
     again = mc.load(tmp_path / "model.npz").lift(landmarks)
     np.testing.assert_array_equal(again.points3d, fitted.reconstruction.points3d)
-    alone = fitted.model.lift(
-        landmarks.select(np.arange(3))
-    )  # frozen statistics: no matter who else is lifted
-    np.testing.assert_allclose(alone.points3d, shapes[:3], atol=1e-3 * np.abs(shapes).max())
+    part = np.arange(50, 190)  # frozen statistics: no matter who else is lifted
+    alone = fitted.model.lift(landmarks.select(part))
+    np.testing.assert_allclose(alone.points3d, shapes[part], atol=1e-3 * np.abs(shapes).max())
 
 
 def test_the_prior_learns_to_lift_unseen_samples_of_both_categories(trained, make_categories):
     fitted, landmarks, reference = trained
-    unseen, truth = make_categories(np.random.default_rng(99), 50)
+    unseen, truth = make_categories(np.random.default_rng(99), EACH)
     for given, true in ((landmarks, reference), (unseen, truth)):
         found = fitted.model.lift(given)
         error = evaluate(found, true, ["c3dpo"])["c3dpo"]["mpjpe"]
@@ -127,6 +153,9 @@ def test_the_prior_learns_to_lift_unseen_samples_of_both_categories(trained, mak
             > 0.9
         )
     assert fitted.heldout["error"] < 0.35 * fitted.heldout["baseline"]
+    for facts in fitted.facts["prior"].values():
+        assert facts["agreement"] > 5  # the cameras stand upright
+        assert facts["evidence"][facts["start"]] == max(facts["evidence"].values())
     np.testing.assert_allclose(np.linalg.det(np.asarray(found.rotations)), 1, atol=1e-4)
 
 
@@ -143,12 +172,13 @@ def test_what_is_stored_at_a_hidden_point_never_matters(trained):
 
 def test_lifting_follows_scale_shift_and_order_of_the_samples(trained):
     fitted, landmarks, _ = trained
-    part = landmarks.select(np.arange(40))
-    found = np.asarray(fitted.model.lift(part).points3d)
-    moved = fitted.model.lift(part.replace(points2d=np.asarray(part.points2d) + np.float32([50, -20])))
+    found = np.asarray(fitted.reconstruction.points3d)
+    moved = fitted.model.lift(
+        landmarks.replace(points2d=np.asarray(landmarks.points2d) + np.float32([50, -20]))
+    )
     np.testing.assert_allclose(moved.points3d, found, atol=0.02 * np.abs(found).max())
     np.testing.assert_allclose(
-        fitted.model.lift(part.select(np.arange(40)[::-1])).points3d[::-1],
+        fitted.model.lift(landmarks.select(np.arange(2 * EACH)[::-1])).points3d[::-1],
         found,
         atol=1e-3 * np.abs(found).max(),
     )
@@ -185,7 +215,7 @@ def test_what_the_model_does_not_know_is_refused_in_one_line(trained):
 
 
 def test_a_users_c3dpo_file_trains_with_one_command(make_categories, tmp_path, capsys):
-    landmarks, reference = make_categories(np.random.default_rng(3), 24)
+    landmarks, reference = make_categories(np.random.default_rng(3), EACH)
     io.write_landmarks(tmp_path / "mine.json", landmarks.replace(category=None, categories=None), reference)
     small = [f"--{k}={v}" for k, v in SMALL.items()]
     run = tmp_path / "run"
