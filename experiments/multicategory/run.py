@@ -124,6 +124,7 @@ def run(case: Case, folder: Path, overrides: dict[str, Any]) -> dict[str, Any]:
         "facts": result.facts, "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1),
         "samples": {"train": int((~held).sum()), "test": int(held.sum())},
         "device": device(),
+        "categories": list(case.categories),
         "headline": case.headline, "seed": case.seed, "config": settings.to_plain(config),
         "command": " ".join(
             ["python -m experiments.multicategory.run", case.name, *(f"{k}={v}" for k, v in overrides.items())]
@@ -133,6 +134,35 @@ def run(case: Case, folder: Path, overrides: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _scores(row: dict[str, Any]) -> tuple[str, ...]:
+    """A result's line of scores, for `_HEAD`."""
+    p, held = row["protocols"], row["heldout_points"] or {}
+    return (*map(_number, (
+        p["c3dpo"]["mpjpe"], row["c3dpo_own_xy"]["mpjpe"], p["frame-mirror"]["normalized_error"],
+        p["one-mirror"]["normalized_error"], p["one-mirror"]["handedness"], p["deep-nrsfm++"]["pa_mpjpe"],
+        held.get("error"), row["coherence"],
+    )), str(row["config"]["steps"]), f"{row['cpu_seconds']:.0f}")  # fmt: skip
+
+
+_HEAD = ("method", "`c3dpo` MPJPE", "own x, y", "`frame-mirror`", "`one-mirror`", "handedness", "PA-MPJPE",
+         "held-out points", "coherence", "steps", "CPU s")  # fmt: skip
+
+
+_RATIOS = (
+    ("c3dpo", "c3dpo_base", "0.80 (published 0.71)"),
+    ("ours", "c3dpo", "0.85 (published 0.93)"),
+    ("procrustean", "c3dpo", "0.70"),
+)
+
+
+def _number(x: float | None) -> str:
+    return "" if x is None else f"{x:.3f}"
+
+
+def _mpjpe(row: dict[str, Any]) -> float:
+    return row["protocols"]["c3dpo"]["mpjpe"]
+
+
 def write_tables() -> None:
     """The README's tables from the results."""
     rows = {
@@ -140,42 +170,56 @@ def write_tables() -> None:
         for c in CASES
         if (p := HERE / "results" / f"{c.name}.json").exists()
     }
-    number = lambda x: "" if x is None else f"{x:.3f}"
-    lines = []
-    for row in rows.values():
-        p, held = row["protocols"], row["heldout_points"] or {}
-        lines.append((
-            row["setting"], row["set"], *map(number, (
-                p["c3dpo"]["mpjpe"], row["c3dpo_own_xy"]["mpjpe"], p["frame-mirror"]["normalized_error"],
-                p["one-mirror"]["normalized_error"], p["one-mirror"]["handedness"], p["deep-nrsfm++"]["pa_mpjpe"],
-                held.get("error"), row["coherence"],
-            )), str(row["config"]["steps"]), f"{row['cpu_seconds']:.0f}",
-        ))  # fmt: skip
-    head = ("method", "samples", "`c3dpo` MPJPE", "own x, y", "`frame-mirror`", "`one-mirror`", "handedness",
-            "PA-MPJPE", "held-out points", "coherence", "steps", "CPU s")  # fmt: skip
-    parts = [markdown(head, lines)]
-    names = sorted({c for row in rows.values() for c in row["by_category"]})
+    by_table = {
+        name: {c.name: rows[c.name] for c in CASES if c.table == name and c.name in rows}
+        for name in ("methods", "alone", "cycle")
+    }
+    methods = by_table["methods"]
+    parts = [markdown(_HEAD, [(row["setting"], *_scores(row)) for row in methods.values()])]
+    ratios = [
+        (
+            f"{methods[a]['setting']} over {methods[b]['setting']}",
+            f"{_mpjpe(methods[a]) / _mpjpe(methods[b]):.2f}",
+            to,
+        )
+        for a, b, to in _RATIOS
+        if a in methods and b in methods
+    ]
+    parts.append(markdown(("ratio of `c3dpo` MPJPE", "here", "asked: at most"), ratios))
+    names = sorted({c for row in methods.values() for c in row["by_category"]})
     each = [
         (row["setting"], *(
             "{:.3f} / {:.2f}".format(v["c3dpo"]["mpjpe"], v["one-mirror"]["handedness"])
             if (v := row["by_category"].get(c)) else "" for c in names
-        )) for row in rows.values()
+        )) for row in methods.values()
     ]  # fmt: skip
     parts.append("By category, `c3dpo` MPJPE / handedness:\n\n" + markdown(("method", *names), each))
     curves = [
-        (row["setting"], *(number(row["curve"][str(h)]) for h in HIDDEN), number(last["mpjpe"]),
+        (row["setting"], *(_number(row["curve"][str(h)]) for h in HIDDEN), _number(last["mpjpe"]),
          f"{last['flagged']:.0%}", f"{last['flagged_when_all_is_seen']:.0%}")
-        for row in rows.values() if row["curve"] and (last := row["curve"]["three points"])
+        for row in methods.values() if row["curve"] and (last := row["curve"]["three points"])
     ]  # fmt: skip
     if curves:
-        head = (
-            "method",
-            *(f"{h:.0%} hidden" for h in HIDDEN),
-            "3 points left",
-            "flagged then",
-            "flagged as they are",
+        shares = [f"{h:.0%} hidden" for h in HIDDEN]
+        head = ("method", *shares, "3 points left", "flagged then", "flagged as they are")
+        parts.append(
+            "`c3dpo` MPJPE with more of the held-out samples' visible points hidden, and how many are flagged as of "
+            "low confidence:\n\n" + markdown(head, curves)
         )
-        parts.append("With more of the held-out samples' visible points hidden:\n\n" + markdown(head, curves))
+    alone = {row["categories"][0]: row for row in by_table["alone"].values()}
+    if alone and "procrustean" in methods:
+        whole = methods["procrustean"]["by_category"]
+        values = [(c, _mpjpe(row), whole[c]["c3dpo"]["mpjpe"]) for c, row in alone.items()]
+        values.append(("mean", *np.mean([v[1:] for v in values], axis=0)))
+        lines = [(c, _number(one), _number(five)) for c, one, five in values]
+        parts.append(
+            "One class against all five (the paper's Table 4), Procrustean prior, `c3dpo` MPJPE on the same held-out "
+            "samples; a class alone is trained for a fifth of the steps, as many samples of it as among the five:\n\n"
+            + markdown(("class", "alone", "five in one"), lines)
+        )
+    if cycle := by_table["cycle"]:
+        lines = [(row["setting"], *_scores(row)) for row in cycle.values()]
+        parts.append("The cycle with and without batch statistics, short runs:\n\n" + markdown(_HEAD, lines))
     readme = HERE / "README.md"
     readme.write_text(replace_between(readme.read_text(), "results", "\n\n".join(parts)))
 
