@@ -22,7 +22,8 @@ which sees them frozen and keeps them. Layer normalisation needs neither and is 
 
 Source: Novotny et al., C3DPO, ICCV 2019; Can et al., End-to-End Learning of Multi-category 3D Pose and Shape
 Estimation, 2021, sections 3.1 to 3.4. Departures: Adam in place of SGD; one random turn for the canonicalisation
-network, not four; no weight decay; cameras and weight of the cycle. The Procrustean variant and rotations from nine numbers are ours.
+network, not four; no weight decay; cameras and weight of the cycle. The Procrustean variant and rotations from nine
+numbers are ours.
 """
 
 import dataclasses
