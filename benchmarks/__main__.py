@@ -27,6 +27,7 @@ NAMES = (
     "paul_step",
     "alignment",
     "solvers",
+    "lifter",
 )
 BASELINE = Path(__file__).parent / "results"
 

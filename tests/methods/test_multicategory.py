@@ -12,6 +12,7 @@ from jnrsfm import io
 from jnrsfm.cli import main
 from jnrsfm.errors import InputError
 from jnrsfm.methods import multicategory as mc
+from jnrsfm.methods.observations import Normalizer
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 
@@ -61,6 +62,26 @@ def test_pseudo_huber_is_square_near_and_linear_far():
     assert mc.pseudo_huber(1e-6) == pytest.approx(0.5 * 1e-6 / 0.01, rel=0.01)
     assert mc.pseudo_huber(4.0) == pytest.approx(2.0, rel=0.01)
     assert np.isfinite(jax.grad(lambda d: mc.pseudo_huber(jnp.sum(d**2)))(jnp.zeros(2))).all()
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("camera", mc.INFO.cameras)
+def test_the_record_reprojects_to_the_landmarks_in_their_units(make_categories, camera):
+    """From the true shapes in the units that a network sees, turned to the camera."""
+    landmarks, reference = make_categories(np.random.default_rng(4), 5)
+    category, seen = np.asarray(landmarks.category), np.asarray(landmarks.visible)
+    keypoints = mc.keypoints_of(landmarks, category, 2)
+    samples, plane, unit = mc.observe(landmarks, category, keypoints, np.float32([40, 30]), camera)
+    truth = np.asarray(reference.camera_points) / unit[:, None, None]
+    found = mc._Found(truth, np.tile(np.eye(3, dtype=np.float32), (10, 1, 1)), None, None)
+    record = mc.reconstruct(landmarks, samples, plane, unit, found, Normalizer(camera, "rms"), "none")
+    image = np.asarray(record.camera_points)[..., :2]
+    np.testing.assert_allclose(image[seen], np.asarray(landmarks.points2d)[seen], atol=0.01)
+    assert (np.asarray(record.points3d)[~np.asarray(landmarks.defined)] == 0).all()
+    if camera == "orthographic":
+        z, z0 = (np.where(seen, np.asarray(r.camera_points)[..., 2], 0) for r in (record, reference))
+        mean = lambda x: x - np.where(seen, x.sum(1, keepdims=True) / seen.sum(1, keepdims=True), 0)
+        np.testing.assert_allclose(mean(z), mean(z0), atol=0.01)
 
 
 @pytest.mark.fast
