@@ -16,6 +16,8 @@ from jnrsfm.methods.observations import Normalizer
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SMALL = {
     "steps": 6,
     "chunk": 3,
@@ -24,14 +26,15 @@ SMALL = {
     "batch": 32,
     "microbatch": 32,
     "width": 64,
-    "blocks": 1,
+    "blocks": 0,
+    "rotation": "exponential",
     "modes": 3,
-}
+}  # small programs: compiling them takes most of the time
 EACH = 100  # samples of a category, in all tests: compiled programs are shared
 
 
 @pytest.fixture(scope="module")
-def trained(make_categories):
+def trained(make_categories, quick_compilation):
     """One short real training of the default variant, on two categories."""
     landmarks, reference = make_categories(np.random.default_rng(1), EACH)
     config = mc.Config(**{**SMALL, "steps": 400, "chunk": 200})
@@ -135,8 +138,7 @@ def test_partners_are_of_the_same_category_and_each_is_taken_once():
 def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, norm, tmp_path):
     """`c3dpo` has batch statistics and two networks, `ours` the cone and the cycle."""
     landmarks, _ = make_categories(np.random.default_rng(2), EACH)
-    small = {**SMALL, "blocks": 0, "rotation": "exponential"}
-    config = mc.Config(variant=variant, norm=norm, holdout=0.0, **small)
+    config = mc.Config(variant=variant, norm=norm, holdout=0.0, **SMALL)
     fitted = mc.fit(landmarks, "orthographic", config, 0, Session())
     shapes = np.asarray(fitted.reconstruction.points3d)
     assert np.isfinite(shapes).all()
