@@ -29,7 +29,7 @@ def scene() -> mc.Samples:
     weights = (defined & (rng.random((SAMPLES, POINTS)) > 0.1)).astype(np.float32)
     points = jnp.asarray(rng.normal(size=(SAMPLES, POINTS, 2)), jnp.float32)
     return mc.Samples(
-        mc._centred(points, jnp.asarray(weights)), jnp.asarray(weights), jnp.zeros((SAMPLES, POINTS)),
+        mc.centred(points, jnp.asarray(weights)), jnp.asarray(weights), jnp.zeros((SAMPLES, POINTS)),
         jnp.asarray(defined, jnp.float32), jnp.asarray(category, jnp.int32), jnp.zeros((SAMPLES, POINTS, 3)),
         jnp.broadcast_to(jnp.eye(3), (SAMPLES, 3, 3)),
     )  # fmt: skip

@@ -25,7 +25,8 @@ from experiments.multicategory.cases import CASES, Case
 from experiments.tables import markdown, replace_between
 from jnrsfm import Landmarks, Reconstruction, io, metrics, settings
 from jnrsfm.methods import METHODS
-from jnrsfm.methods.multicategory import category_names, low_confidence
+from jnrsfm.methods.category_samples import category_names
+from jnrsfm.methods.multicategory import low_confidence
 
 HERE = Path(__file__).resolve().parent
 METHOD = METHODS["multicategory"]

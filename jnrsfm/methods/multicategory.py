@@ -40,7 +40,15 @@ from jnrsfm.geometry.normalization import masked_mean
 from jnrsfm.geometry.rotations import axis_angle_to_matrix, random_rotations
 from jnrsfm.methods import category_prior
 from jnrsfm.methods.base import Fitted, MethodInfo
-from jnrsfm.methods.observations import Frames, Normalizer, hold_out, two_d_size
+from jnrsfm.methods.category_samples import (
+    Samples,
+    category_codes,
+    category_names,
+    centred,
+    keypoints_of,
+    observe,
+)
+from jnrsfm.methods.observations import Frames, Normalizer, hold_out
 from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.lifter import Canonizer, Lifter, LifterConfig, Mode
 from jnrsfm.training import Engine, Problem, Session, TrainConfig
@@ -189,24 +197,6 @@ class Network(NamedTuple):
         return nnx.merge(self.lifter, nets["lifter"]).shape(code)
 
 
-class Samples(NamedTuple):
-    """What training sees of each sample; leading axis frame.
-
-    `points (frame, point, 2)`: centred on the visible ones, in units of the category's size; `weights` and `heldout
-    (frame, point)`: of the points that training may use, and of those that it must not; `defined (frame, point)`: the
-    keypoints of the category; `category (frame,)`. With a prior: `shape (frame, point, 3)` and `rotation (frame, 3,
-    3)` as its fit found them.
-    """
-
-    points: Any
-    weights: Any
-    heldout: Any
-    defined: Any
-    category: Any
-    shape: Any
-    rotation: Any
-
-
 def pseudo_huber(square: Any) -> Any:
     """`delta (sqrt(1 + d^2 / delta^2) - 1)` of squared distances, delta 0.01: finite slope at 0."""
     return _HUBER * (jnp.sqrt(1 + square / _HUBER**2) - 1)
@@ -228,11 +218,6 @@ def _in_plane(key, count: int, most: float):
     angle = jax.random.uniform(key, (count,), minval=-most, maxval=most)
     c, s = jnp.cos(angle), jnp.sin(angle)
     return jnp.stack([c, -s, s, c], -1).reshape(count, 2, 2)
-
-
-def _centred(points, weights):
-    """Points minus their weighted mean, 0 where the weight is 0."""
-    return jnp.where(weights[..., None] > 0, points - masked_mean(points, weights), 0.0)
 
 
 class _Trainer:
@@ -267,7 +252,7 @@ class _Trainer:
             loss = loss + aux["canonical"]
         if cycle:
             turn = self.cycle_cameras(keys[3], batch.category, first.rotation)
-            image = _centred(jnp.einsum("bpj,bij->bpi", shape, turn[:, :2]), weights)
+            image = centred(jnp.einsum("bpj,bij->bpi", shape, turn[:, :2]), weights)
             again, _ = self.network.lift(nets, image, weights, mode)
             aux["camera"] = jnp.mean(pseudo_huber(jnp.sum((again.rotation - turn) ** 2, (-2, -1))))
             aux["shape"] = _mean(pseudo_huber(jnp.sum((again.shape - shape) ** 2, -1)), defined)
@@ -296,7 +281,7 @@ class _Trainer:
         seen = jnp.where(jnp.sum(seen, -1, keepdims=True) < 4, batch.weights, seen)
         image = image + 0.01 * jax.random.normal(keys[4], image.shape)
         # the real images too, with the rotation that was found for them
-        points = jnp.concatenate([_centred(image, seen), batch.points])
+        points = jnp.concatenate([centred(image, seen), batch.points])
         out, _ = self.network.lift(nets, points, jnp.concatenate([seen, batch.weights]), "batch")
         square = jnp.sum((out.rotation - jnp.concatenate([camera, batch.rotation])) ** 2, (-2, -1))
         loss = jnp.mean(jnp.sqrt(square + 1e-4))
@@ -390,52 +375,6 @@ def low_confidence(reconstruction: Reconstruction, most: float = 0.25) -> np.nda
     return few | (score > most * size)
 
 
-def category_codes(landmarks: Landmarks, known: tuple[str, ...] | None) -> np.ndarray:
-    """`(frame,)` index into `known` of each sample's category. Raises InputError for an unknown one."""
-    if known is None or (landmarks.category is None and len(known) == 1):
-        return np.zeros(landmarks.n_frames, int)
-    if landmarks.category is None:
-        raise InputError(f"the landmarks have no category: name one of {', '.join(known)} for each frame")
-    names = category_names(landmarks)
-    new = ~np.isin(names, known)
-    if new.any():
-        raise InputError(
-            f"frame {np.flatnonzero(new)[0]}: category {str(names[new][0])!r} was not in the training "
-            f"({', '.join(known)}): leave such frames out ({new.sum()} here), or fit again with them"
-        )
-    return np.array([known.index(str(name)) for name in names])
-
-
-def category_names(landmarks: Landmarks) -> np.ndarray:
-    """`(frame,)` names of the categories; their numbers as text where they have no names."""
-    codes = np.asarray(landmarks.category)
-    return codes.astype(str) if landmarks.categories is None else np.asarray(landmarks.categories)[codes]
-
-
-def keypoints_of(landmarks: Landmarks, category: np.ndarray, count: int) -> np.ndarray:
-    """`(category, point)` bool: the keypoints that some sample of a category has (`defined`, else `visible`)."""
-    has = np.asarray(landmarks.visible if landmarks.defined is None else landmarks.defined)
-    return np.stack([has[category == c].any(0) for c in range(count)])
-
-
-def observe(landmarks: Landmarks, category: np.ndarray, keypoints, size: np.ndarray, camera: str):
-    """`(Samples, plane, size)` of landmarks: centred, in units of their category's `size (category,)` (weak
-    perspective: of their own); the image coordinates (0 where hidden) and the unit of each frame."""
-    weights = np.asarray(landmarks.weights, np.float32)
-    xy = np.where(weights[..., None] > 0, np.asarray(landmarks.points2d, np.float64), 0.0)
-    unit = two_d_size(xy, weights, "rms") if camera == "weak-perspective" else size[category]
-    middle = (weights[..., None] * xy).sum(1) / weights.sum(1)[:, None]
-    points = np.where(weights[..., None] > 0, (xy - middle[:, None]) / unit[:, None, None], 0.0)
-    defined = keypoints[category] if landmarks.defined is None else np.asarray(landmarks.defined)
-    f32 = lambda a: jnp.asarray(a, jnp.float32)
-    n, p = weights.shape
-    samples = Samples(
-        f32(points), f32(weights), f32(np.zeros((n, p))), f32(defined), jnp.asarray(category, jnp.int32),
-        jnp.zeros((n, p, 3)), jnp.broadcast_to(jnp.eye(3), (n, 3, 3)),
-    )  # fmt: skip
-    return samples, xy, unit
-
-
 class _Found(NamedTuple):
     """Shapes, rotations, and of a prior's reading the spread of the points and the margin of the hand."""
 
@@ -519,7 +458,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     size = size.astype(np.float32)  # as the model keeps it
     whole, plane, unit = observe(landmarks, category, keypoints, size, camera)
     seen, held = map(jnp.asarray, hold_out(np.asarray(whole.weights), config.holdout, 5, seed))
-    samples = whole._replace(weights=seen, heldout=held, points=_centred(whole.points, seen))
+    samples = whole._replace(weights=seen, heldout=held, points=centred(whole.points, seen))
     network = Network.of(config.network(landmarks.n_points, count, int(keypoints.sum(1).max())))
     trainer, facts, key = _Trainer(network, config, session), {}, jax.random.key(seed)
     model: dict[str, Any] = {

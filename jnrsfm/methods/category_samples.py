@@ -1,0 +1,84 @@
+"""Samples of many categories: what a lifter sees of landmarks with a category each.
+
+A category owns a block of keypoints. A keypoint that a sample's category does not have (not `defined`), and one that it
+has and that is hidden, are different things: the first is not there in 3D, the second is found.
+"""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jnrsfm.errors import InputError
+from jnrsfm.geometry.normalization import masked_mean
+from jnrsfm.methods.observations import two_d_size
+from jnrsfm.types import Landmarks
+
+
+class Samples(NamedTuple):
+    """What training sees of each sample; leading axis frame.
+
+    `points (frame, point, 2)`: centred on the visible ones, in units of the category's size; `weights` and `heldout
+    (frame, point)`: of the points that training may use, and of those that it must not; `defined (frame, point)`: the
+    keypoints of the category; `category (frame,)`. With a prior: `shape (frame, point, 3)` and `rotation (frame, 3,
+    3)` as its fit found them.
+    """
+
+    points: Any
+    weights: Any
+    heldout: Any
+    defined: Any
+    category: Any
+    shape: Any
+    rotation: Any
+
+
+def centred(points, weights):
+    """Points minus their weighted mean, 0 where the weight is 0."""
+    return jnp.where(weights[..., None] > 0, points - masked_mean(points, weights), 0.0)
+
+
+def category_codes(landmarks: Landmarks, known: tuple[str, ...] | None) -> np.ndarray:
+    """`(frame,)` index into `known` of each sample's category. Raises InputError for an unknown one."""
+    if known is None or (landmarks.category is None and len(known) == 1):
+        return np.zeros(landmarks.n_frames, int)
+    if landmarks.category is None:
+        raise InputError(f"the landmarks have no category: name one of {', '.join(known)} for each frame")
+    names = category_names(landmarks)
+    new = ~np.isin(names, known)
+    if new.any():
+        raise InputError(
+            f"frame {np.flatnonzero(new)[0]}: category {str(names[new][0])!r} was not in the training "
+            f"({', '.join(known)}): leave such frames out ({new.sum()} here), or fit again with them"
+        )
+    return np.array([known.index(str(name)) for name in names])
+
+
+def category_names(landmarks: Landmarks) -> np.ndarray:
+    """`(frame,)` names of the categories; their numbers as text where they have no names."""
+    codes = np.asarray(landmarks.category)
+    return codes.astype(str) if landmarks.categories is None else np.asarray(landmarks.categories)[codes]
+
+
+def keypoints_of(landmarks: Landmarks, category: np.ndarray, count: int) -> np.ndarray:
+    """`(category, point)` bool: the keypoints that some sample of a category has (`defined`, else `visible`)."""
+    has = np.asarray(landmarks.visible if landmarks.defined is None else landmarks.defined)
+    return np.stack([has[category == c].any(0) for c in range(count)])
+
+
+def observe(landmarks: Landmarks, category: np.ndarray, keypoints, size: np.ndarray, camera: str):
+    """`(Samples, plane, size)` of landmarks: centred, in units of their category's `size (category,)` (weak
+    perspective: of their own); the image coordinates (0 where hidden) and the unit of each frame."""
+    weights = np.asarray(landmarks.weights, np.float32)
+    xy = np.where(weights[..., None] > 0, np.asarray(landmarks.points2d, np.float64), 0.0)
+    unit = two_d_size(xy, weights, "rms") if camera == "weak-perspective" else size[category]
+    middle = (weights[..., None] * xy).sum(1) / weights.sum(1)[:, None]
+    points = np.where(weights[..., None] > 0, (xy - middle[:, None]) / unit[:, None, None], 0.0)
+    defined = keypoints[category] if landmarks.defined is None else np.asarray(landmarks.defined)
+    f32 = lambda a: jnp.asarray(a, jnp.float32)
+    n, p = weights.shape
+    samples = Samples(
+        f32(points), f32(weights), f32(np.zeros((n, p))), f32(defined), jnp.asarray(category, jnp.int32),
+        jnp.zeros((n, p, 3)), jnp.broadcast_to(jnp.eye(3), (n, 3, 3)),
+    )  # fmt: skip
+    return samples, xy, unit
