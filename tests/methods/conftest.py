@@ -61,7 +61,7 @@ def make_categories():
 @pytest.fixture(scope="module")
 def quick_compilation():
     """Compile without the dear optimisations: for tests that compile much and run little."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
