@@ -35,6 +35,7 @@ CASES = [
     _case("c3dpo", "C3DPO", "c3dpo", curve=True),
     _case("ours_base", "Ours-base", "ours-base"),
     _case("ours", "Ours (cycle)", "ours", curve=True),
+    _case("ours_batch", "Ours, frozen batch normalisation", "ours", settings={"norm": "batch"}),
     _case("procrustean", "Procrustean prior", "procrustean", curve=True, headline=True),
     # each class sees as many samples alone as it does among the five
     *(
