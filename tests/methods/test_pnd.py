@@ -118,7 +118,6 @@ def test_too_few_data_is_a_clear_error(rng, frames, points):
         {"modes": 0},
         {"cooling": (0.9, 1.0)},
         {"cooling": ()},
-        {"alignment": "best"},
         {"floor": 0.0},
         {"steps": 0},
     ],
