@@ -36,7 +36,7 @@ class Config:
     """Settings of the block matrix method."""
 
     rank: int | None = None
-    """Number of shape bases K; none: the one that predicts held-out points best."""
+    """Number of shape bases K; none: the least that predicts held-out points as well as any."""
     shape: Literal["nuclear", "smooth", "pseudo-inverse"] = "nuclear"
     """Shape step: least nuclear norm; closed form with a first-difference penalty (frames in time order); flat."""
     smoothness: float = 1e-3

@@ -46,7 +46,7 @@ class Config:
     """Settings of column space fitting."""
 
     rank: int | None = None
-    """Number of shape bases K; none: the one that predicts held-out points best."""
+    """Number of shape bases K; none: the least that predicts held-out points as well as any."""
     cosines: int | None = None
     """Frequencies of the shape weights; none: a tenth of the frames, at least 2 K, at most 300 / K."""
     stillness: float = 3e-3

@@ -26,6 +26,7 @@ from jnrsfm.types import Cameras, Landmarks, Reconstruction
 CAMERAS = ("orthographic", "weak-perspective")
 CANDIDATES = (1, 2, 3, 4, 6, 8, 10, 12, 15)
 HELD_OUT = 0.1
+_AS_GOOD = 1.15  # times the least held-out error
 _NOISE_FLOOR = 1e-5  # components below this share of the first are rounding of float32 input
 
 
@@ -274,7 +275,8 @@ def _fits(landmarks, rank):
 
 
 def _choose(landmarks, camera, candidates: Sequence[int], seed, session, method, solve):
-    """The rank of least held-out error; stops once two larger ranks in a row are worse."""
+    """The smallest rank whose held-out error is within `_AS_GOOD` of the least; stops once two larger ranks in a row
+    are worse. A larger rank that predicts images no better has more depths to choose from, which nothing checks."""
     weights = np.asarray(landmarks.weights)
     seen, held = (w > 0 for w in hold_out(weights, HELD_OUT, 4, seed))
     image = np.asarray(landmarks.points2d, np.float64)
@@ -292,7 +294,8 @@ def _choose(landmarks, camera, candidates: Sequence[int], seed, session, method,
         session.say(f"{method}: rank {rank}: held-out error {errors[rank]:.4f} of the object's size")
         if len(errors) > 2 and min(errors, key=errors.__getitem__) in list(errors)[:-2]:
             break
-    best = min(errors, key=errors.__getitem__)
+    least = min(errors.values())
+    best = min(rank for rank, error in errors.items() if error <= _AS_GOOD * least)
     mean = (seen[..., None] * np.where(seen[..., None], image, 0)).sum(1) / np.maximum(seen.sum(1), 1)[
         :, None
     ]

@@ -39,7 +39,7 @@ class Config:
     """Settings of trajectory space."""
 
     rank: int | None = None
-    """Number of cosines K; none: the one that predicts held-out points best."""
+    """Number of cosines K; none: the least that predicts held-out points as well as any."""
 
     def __post_init__(self):
         """Refuse what cannot work."""

@@ -20,6 +20,7 @@ from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 TINY = {
     "steps": 6,
     "chunk": 3,
