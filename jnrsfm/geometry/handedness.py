@@ -15,7 +15,7 @@ These are solvers on the host (NumPy, float64): pure functions, outside `jit`, w
 """
 
 import dataclasses
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
@@ -278,11 +278,27 @@ def _neighbours(points, group, queries, candidates):
     return np.broadcast_to(queries[:, None], near.shape)[keep], near[keep]
 
 
-def _resolve_set(shapes, weights, group, mask):
+class _Votes(NamedTuple):
+    """What neighbours over the set say of groups of frames: `turn`, `margin`, `component (group,)`; the mean agreeing
+    vote; the share of the votes overruled; the spectral gap."""
+
+    turn: np.ndarray
+    margin: np.ndarray
+    component: np.ndarray
+    agreement: float
+    frustration: float
+    gap: float
+
+    @property
+    def coherent(self) -> bool:
+        """They hardly contradict each other."""
+        return self.agreement > 0 and 1 - 2 * self.frustration >= _MIN_COHERENCE
+
+
+def _resolve_set(shapes, weights, group, mask) -> _Votes:
     """Join groups of frames, whose inner solution is `mask`, by the votes of nearest neighbours.
 
-    Returns `turn (group,)`, `margin (group,)`, `component (group,)`, the mean agreeing vote, the share of the
-    votes overruled and the spectral gap. A group that no vote ties to others is a component of its own.
+    A group that no vote ties to others is a component of its own.
     """
     n_groups = int(group.max()) + 1
     points = _descriptors(shapes, weights)
@@ -329,7 +345,7 @@ def _resolve_set(shapes, weights, group, mask):
     weight = np.abs(evidence).sum()
     agreement = float(agree.sum() / max(len(i), 1))
     frustration = float(np.abs(np.minimum(agree, 0)).sum() / weight) if weight > 0 else 0.0
-    return turn, margin, component, agreement, frustration, gap
+    return _Votes(turn, margin, component, agreement, frustration, gap)
 
 
 def _split(component, present):
@@ -363,14 +379,15 @@ def resolve_mirrors(
     labelling with the most agreeing votes is found exactly (`solve_chain`).
 
     *Between clips*, each of which has one free mirror, and for frames without a clip, nearest neighbours
-    over the set vote (`synchronize_signs`). These votes never change a relation inside a clip: a body that
-    is nearly left-right symmetric looks, mirrored at the left step, like itself at the right step, so over
-    a set the nearest neighbour can be a mirror image where continuity in time is right. They are dropped
-    where a fifth of them is overruled: clips then keep a hand of their own each (`component`), lone frames
-    are not flipped and have margin 0. Before that the hands as given are tried, where time has next to
-    nothing against them at any cut: a network brings shapes of one hand, which one coin toss along a clip
-    would spoil. The margin of a lone frame is that of turning it alone; it does not see that a whole part
-    of the set may be turned against the rest (`set_frustration`, `spectral_gap` tell of that).
+    over the set vote (`synchronize_signs`). These votes do not change a relation inside a clip: a body
+    that is nearly left-right symmetric looks, mirrored at the left step, like itself at the right step,
+    so over a set the nearest neighbour can be a mirror image where continuity in time is right. They are
+    dropped where a fifth of them is overruled: clips then keep a hand of their own each (`component`),
+    lone frames are not flipped and have margin 0. With one exception: where they contradict each other,
+    they agree on the hands as given, and time has little against those at any cut, nothing is flipped
+    inside the clips: a network brings shapes of one hand, which one coin toss along a clip would spoil.
+    The margin of a lone frame is that of turning it alone; it does not see that a whole part of the set
+    may be turned against the rest (`set_frustration`, `spectral_gap` tell of that).
 
     `join=False` leaves clips and lone frames apart. Of two answers that mirror each other, the one that flips
     fewer frames is returned. Memory O(frames (window + points + 2^window)).
@@ -407,15 +424,14 @@ def resolve_mirrors(
     agreement = frustration = gap = 0.0
     by_set = False
     if join and len(size) > 1:
-        coherent = lambda votes: votes[3] > 0 and 1 - 2 * votes[4] >= _MIN_COHERENCE
         votes = _resolve_set(x, w, group, mask)
-        if mask.any() and len(given) and given.min() > -_TOSS and not coherent(votes):
+        if mask.any() and len(given) and given.min() > -_TOSS and not votes.coherent:
             # A clip that was cut on next to no evidence makes its own votes contradict each other.
             as_given = _resolve_set(x, w, group, np.zeros(n, bool))
-            if coherent(as_given):
+            if as_given.coherent:
                 votes, mask = as_given, np.zeros(n, bool)
         turn, tie, part, agreement, frustration, gap = votes
-        if coherent(votes):
+        if votes.coherent:
             by_set = True
             mask = mask ^ turn[group]
             margin = np.where(lone, tie[group], margin)

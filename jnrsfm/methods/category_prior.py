@@ -39,9 +39,6 @@ _LEAST_NOISE = (
 _STARTS = (1, 2)  # ranks of the metric upgrade whose cameras are tried
 _STEPS, _COOLING, _FLOOR = 80, 0.93, 0.005
 _LARGEST_TURN = 0.3  # radians a step
-_GENERATORS = np.zeros((3, 3, 3))
-for _k, (_i, _j) in enumerate(((1, 2), (2, 0), (0, 1))):
-    _GENERATORS[_k, _i, _j], _GENERATORS[_k, _j, _i] = -1.0, 1.0
 
 
 class Prior(NamedTuple):
@@ -121,7 +118,7 @@ def _conditional(own: Prior, points, weights, rotation) -> _Conditional:
     log_det = log_det + 2 * jnp.sum(seen, (-2, -1)) * jnp.log(noise[..., 0, 0])
     code = z[..., :modes, 0]
 
-    turns = jnp.einsum("kij,...jl->...kil", jnp.asarray(_GENERATORS, points.dtype), rotation)[..., :2, :]
+    turns = jnp.einsum("kij,...jl->...kil", jnp.asarray(em.GENERATORS, points.dtype), rotation)[..., :2, :]
     shape = own.mean + jnp.einsum("...pik,...k->...pi", own.basis, code)
     jac = jnp.einsum("...pa,...kai,...pi->...pak", jnp.broadcast_to(seen, points.shape), turns, shape)
     jac = flat(jac)

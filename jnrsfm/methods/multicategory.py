@@ -345,19 +345,12 @@ class MultiCategory(NetworkModel):
         likelier the hand is than the other; see `low_confidence`. Raises InputError for another number of points, or
         a category that the training did not have.
         """
-        if landmarks.n_points != self.network.config.n_points:
-            raise InputError(
-                f"the model has {self.network.config.n_points} points and the landmarks {landmarks.n_points}: "
-                "lift the points that it was fitted on, in the same order"
-            )
+        self.check_points(landmarks)
         category = category_codes(landmarks, self.categories)
         kinds = {k: np.asarray(self.params[k]) for k in ("points", "size")}
         samples, plane, size = observe(landmarks, category, kinds["points"] > 0, kinds["size"], self.camera)
         found = _forward(self.network, self.params, samples)
         return reconstruct(landmarks, samples, plane, size, found, self.normalizer, self.mirror)
-
-
-load = MultiCategory.load
 
 
 def low_confidence(reconstruction: Reconstruction, most: float = 0.25) -> np.ndarray:
@@ -566,5 +559,5 @@ INFO = MethodInfo(
     state="experimental",
     config=Config,
     fit=fit,
-    load=load,
+    load=MultiCategory.load,
 )

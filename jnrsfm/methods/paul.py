@@ -144,6 +144,7 @@ class Config(TrainConfig):
         starts: tuple[Start, ...] = ("random",)
         if free:
             starts = ("pnd", "random") if n_frames <= _SEVERAL_STARTS else ("pnd",)
+        rule_hold = 0.0 if perspective or n_frames > _SEVERAL_STARTS else _HOLD
         rule = 2500 if free else int(np.clip(25 * n_frames, 20_000, 60_000))
         return dataclasses.replace(
             self,
@@ -151,11 +152,7 @@ class Config(TrainConfig):
             steps=self.steps or rule,
             batch=self.batch or (0 if free else 128),
             starts=self.starts or starts,
-            hold=self.hold
-            if self.hold is not None
-            else 0.0
-            if perspective or n_frames > _SEVERAL_STARTS
-            else _HOLD,
+            hold=rule_hold if self.hold is None else self.hold,
         )
 
 

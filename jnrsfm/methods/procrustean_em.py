@@ -31,9 +31,9 @@ from jaxtyping import Array, Float
 
 from jnrsfm.geometry.rotations import axis_angle_to_matrix
 
-_GENERATORS = np.zeros((3, 3, 3))
+GENERATORS = np.zeros((3, 3, 3))
 for _k, (_i, _j) in enumerate(((1, 2), (2, 0), (0, 1))):
-    _GENERATORS[_k, _i, _j], _GENERATORS[_k, _j, _i] = -1.0, 1.0
+    GENERATORS[_k, _i, _j], GENERATORS[_k, _j, _i] = -1.0, 1.0
 _LARGEST_TURN = 0.2  # radians a step
 _LEAST = 1e-3  # of tau: no direction of the subspace dies out, so that it can come back as tau falls
 
@@ -133,7 +133,7 @@ def _step(s, points, weights, cooling, floor, gaps, free_scale, tangent):
     shapes = s.mean + deviation.reshape(n, 3, p)
 
     # Poses: turn (3), then scale, then shift (2)
-    turns = jnp.einsum("fai,kij->fkaj", s.rows, _GENERATORS)
+    turns = jnp.einsum("fai,kij->fkaj", s.rows, GENERATORS)
     motions = jnp.concatenate([turns, s.rows[:, None]], 1) if free_scale else turns
     jac = jnp.einsum("fkai,fip->fkap", motions, shapes) * seen[:, None]
     if gaps:
@@ -200,6 +200,6 @@ def _normal_space(mean, tangent):
     `tangent` is 1, infinitesimal rotations of the mean (0: zero columns in their place)."""
     p = mean.shape[1]
     moves = jnp.kron(jnp.eye(3, dtype=mean.dtype), jnp.ones((p, 1), mean.dtype))
-    turns = jnp.stack([(g @ mean).reshape(-1) for g in jnp.asarray(_GENERATORS, mean.dtype)], 1)
+    turns = jnp.stack([(g @ mean).reshape(-1) for g in jnp.asarray(GENERATORS, mean.dtype)], 1)
     directions = jnp.linalg.qr(jnp.concatenate([moves, turns], 1))[0]
     return directions * jnp.concatenate([jnp.ones(3, mean.dtype), jnp.full(3, tangent, mean.dtype)])

@@ -47,13 +47,17 @@ class NetworkModel:
         """The camera model that it was trained for."""
         return self.normalizer.camera
 
-    def observed(self, landmarks: Landmarks) -> tuple[Observations, Frames]:
-        """The landmarks in the network's unit. Raises InputError where the number of points is another."""
+    def check_points(self, landmarks: Landmarks) -> None:
+        """Raises InputError where the number of points is not that of the training."""
         if landmarks.n_points != self.network.config.n_points:
             raise InputError(
                 f"the model has {self.network.config.n_points} points and the landmarks {landmarks.n_points}: "
                 "lift the points that it was fitted on, in the same order"
             )
+
+    def observed(self, landmarks: Landmarks) -> tuple[Observations, Frames]:
+        """The landmarks in the network's unit. Raises InputError where the number of points is another."""
+        self.check_points(landmarks)
         return self.normalizer(landmarks)
 
     def save(self, path: Path) -> None:
