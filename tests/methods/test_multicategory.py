@@ -155,7 +155,7 @@ def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, 
         )
         assert fitted.facts["cycle"][0]["objective"] == pytest.approx(error.sum() / seen.sum(), rel=1e-3)
     fitted.model.save(tmp_path / "model.npz")
-    again = mc.load(tmp_path / "model.npz").lift(landmarks)
+    again = mc.MultiCategory.load(tmp_path / "model.npz").lift(landmarks)
     np.testing.assert_array_equal(again.points3d, fitted.reconstruction.points3d)
     part = np.arange(50, 190)  # frozen statistics: no matter who else is lifted
     alone = fitted.model.lift(landmarks.select(part))
