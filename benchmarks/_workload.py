@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks._common import compile_for
+from jnrsfm.inputs.observations import Observations
 from jnrsfm.methods.deep_nrsfm_pp import Config, _Trainer
-from jnrsfm.methods.observations import Observations
 from jnrsfm.training import Session
 from jnrsfm.training.engine import Engine
 from jnrsfm.types import Landmarks

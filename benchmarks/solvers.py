@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks._common import alternate, compile_for, environment, figure, parser, report, summary
+from jnrsfm.config import from_plain
+from jnrsfm.linalg.proximal import nuclear_norm
 from jnrsfm.methods import METHODS
-from jnrsfm.proximal import nuclear_norm
-from jnrsfm.settings import from_plain
 from jnrsfm.training import Session
 from jnrsfm.types import Landmarks
 

@@ -17,7 +17,8 @@ import numpy as np
 
 import jnrsfm
 from experiments.cases import Case, split_clips
-from jnrsfm import metrics, settings
+from jnrsfm import metrics
+from jnrsfm.config import from_plain, to_plain
 from jnrsfm.methods import METHODS
 
 
@@ -31,7 +32,7 @@ def run(case: Case, folder: Path, here: Path) -> dict[str, Any]:
     """Fit a case and score it; `here` is the folder of the experiment."""
     method = METHODS[case.method]
     landmarks, reference = case.load(folder)
-    config = settings.from_plain(case.overrides, method.config(), case.name)
+    config = from_plain(case.overrides, method.config(), case.name)
     extra: dict[str, Any] = {}
     begun = time.monotonic()
     out = Path(tempfile.mkdtemp()) / "run" if case.picture else None
@@ -58,7 +59,7 @@ def run(case: Case, folder: Path, here: Path) -> dict[str, Any]:
         "facts": result.facts, "card": result.card,
         "seconds": round(seconds, 1), "device": device(), "headline": case.headline,
         "scale_free": reference.cameras.model == "perspective", "seed": case.seed,
-        "config": settings.to_plain(result.config),
+        "config": to_plain(result.config),
         "command": f"python -m experiments.{here.name}.run {case.name}",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},

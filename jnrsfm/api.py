@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jnrsfm import datasets, io, metrics, settings
+from jnrsfm import datasets, io, metrics
+from jnrsfm.config import from_plain, read_yaml, to_plain, to_yaml
 from jnrsfm.errors import InputError
 from jnrsfm.methods import METHODS, Fitted, MethodInfo, Model
 from jnrsfm.methods.base import Latent
@@ -76,7 +77,7 @@ def fit(
             f"{landmarks.points2d.shape[:2]}: give the same frames and points"
         )
     folder = None if out is None else Path(out).expanduser()
-    record = {"method": info.name, "camera": camera, "seed": seed, "config": settings.to_plain(config)}
+    record = {"method": info.name, "camera": camera, "seed": seed, "config": to_plain(config)}
     if folder is not None:
         _open_run(folder, record, landmarks, reference, resume)
     begun = time.monotonic()
@@ -196,7 +197,7 @@ def _config(info: MethodInfo, config: Any, restarts: int | None, overrides: dict
         )
     if restarts is not None:
         overrides = {"restarts": restarts, **overrides}
-    return settings.from_plain(overrides, config, f"method {info.name}")
+    return from_plain(overrides, config, f"method {info.name}")
 
 
 def _judge(landmarks: Landmarks, fitted: Fitted) -> tuple[Reconstruction, dict[str, Any]]:
@@ -254,7 +255,7 @@ def _write_latent(path: Path, latent: Latent) -> None:
 
 def _write_settings(folder: Path, record: dict[str, Any]) -> None:
     beside = folder / "config.tmp"
-    beside.write_text(settings.to_yaml(record))
+    beside.write_text(to_yaml(record))
     beside.replace(folder / "config.yaml")
 
 
@@ -290,7 +291,7 @@ def _run_record(run: Path) -> dict[str, Any]:
     """What `config.yaml` of a run says."""
     if not (run / "config.yaml").is_file():
         raise InputError(f"{run}: no run folder (no config.yaml): name the --out of jnrsfm fit")
-    record = settings.read_yaml(run / "config.yaml")
+    record = read_yaml(run / "config.yaml")
     if "method" not in record:
         raise InputError(f"{run / 'config.yaml'}: names no method: not a run's settings")
     return record

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 CameraModel = Literal["orthographic", "weak-perspective", "perspective"]
 CAMERA_MODELS: tuple[CameraModel, ...] = ("orthographic", "weak-perspective", "perspective")
@@ -220,3 +221,30 @@ class Reconstruction(_Record):
             points3d=jnp.asarray(self.points3d) * sign[:, None, None],
             cameras=self.cameras.replace(rotations=rotations),
         )
+
+
+def reconstruction_of(
+    landmarks: Landmarks,
+    points3d: Any,
+    cameras: Cameras,
+    *,
+    gauge: str,
+    mirror: str = "none",
+    mirror_margin: Any = None,
+) -> Reconstruction:
+    """The reconstruction of landmarks: shapes and cameras, and all that the landmarks say of frames and points."""
+    return Reconstruction(
+        points3d=points3d,
+        cameras=cameras,
+        visible=np.asarray(landmarks.visible),
+        valid3d=None if landmarks.defined is None else np.asarray(landmarks.defined),
+        sequence=landmarks.sequence,
+        category=landmarks.category,
+        edges=landmarks.edges,
+        symmetric=landmarks.symmetric,
+        names=landmarks.names,
+        categories=landmarks.categories,
+        mirror=mirror,
+        mirror_margin=mirror_margin,
+        gauge=gauge,
+    )

@@ -73,3 +73,12 @@ def dtype(request):
     else:
         with jax.enable_x64(True):
             yield np.float64
+
+
+@pytest.fixture(scope="module")
+def quick_compilation():
+    """Compile without the dear optimisations: for tests that compile much and run little."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

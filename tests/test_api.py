@@ -14,7 +14,8 @@ import jax
 import numpy as np
 import pytest
 
-from jnrsfm import api, datasets, io, settings
+from jnrsfm import api, datasets, io
+from jnrsfm.config import from_plain, read_yaml
 from jnrsfm.errors import Diverged, InputError
 from jnrsfm.methods import METHODS, MethodInfo
 
@@ -63,9 +64,9 @@ def run(tmp_path_factory):
 def test_a_fit_in_a_folder_leaves_a_run_that_reads_back(run):
     out, landmarks, _, found = run
     assert {p.name for p in out.iterdir()} == FILES
-    record = settings.read_yaml(out / "config.yaml")
+    record = read_yaml(out / "config.yaml")
     assert (record["method"], record["camera"], record["seed"]) == ("deep-nrsfm++", "orthographic", 0)
-    assert settings.from_plain(record["config"], type(found.config)(), "test") == found.config
+    assert from_plain(record["config"], type(found.config)(), "test") == found.config
     back = io.read_reconstruction(out / "reconstruction.npz")
     for name in ("points3d", "rotations", "scale", "translations", "score"):
         np.testing.assert_array_equal(getattr(back, name), getattr(found.reconstruction, name))
@@ -146,7 +147,7 @@ def test_a_run_that_diverged_goes_on_at_a_lower_rate_and_at_no_other_change(tmp_
     found = fit(1e-3, resume=True)
     plain = api.fit(landmarks, **(TINY | {"learning_rate": 1e-3}))  # it diverged in the first dispatch
     np.testing.assert_array_equal(found.reconstruction.points3d, plain.reconstruction.points3d)
-    record = settings.read_yaml(tmp_path / "run" / "config.yaml")
+    record = read_yaml(tmp_path / "run" / "config.yaml")
     assert (record["config"]["learning_rate"], record["learning_rates_before"]) == (1e-3, [1e38])
     with pytest.raises(InputError, match="another learning_rate"):  # nothing is left to train at it
         fit(1e-4, resume=True)
@@ -209,7 +210,7 @@ def test_the_camera_is_the_file_s_own_where_none_is_asked_for():
 @pytest.mark.slow
 def test_the_demo_s_settings_are_settings(tmp_path, monkeypatch):
     info: MethodInfo = METHODS["deep-nrsfm++"]
-    config = settings.from_plain(api.DEMO, info.config(), "demo")
+    config = from_plain(api.DEMO, info.config(), "demo")
     assert config.steps >= 1000
     few = {"steps": 2, "chunk": 1, "sizes": (16, 8, 4), "restarts": 1}
     monkeypatch.setattr(api, "DEMO", api.DEMO | few)

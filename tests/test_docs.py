@@ -126,7 +126,7 @@ def test_every_key_of_the_npz_reader_is_on_the_files_page():
 
 
 def test_every_check_of_the_report_card_is_on_the_quality_page():
-    from jnrsfm.metrics.report_card import THRESHOLDS
+    from jnrsfm.metrics.quality_report import THRESHOLDS
 
     text = (ROOT / "docs" / "quality.md").read_text()
     parts = {"held_out_against_baseline"}  # a way to judge held_out_reprojection

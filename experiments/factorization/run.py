@@ -28,7 +28,8 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))  # run from a checkout, installed or not
 
 from experiments.tables import markdown, replace_between  # noqa: E402
-from jnrsfm import io, metrics, settings  # noqa: E402
+from jnrsfm import io, metrics  # noqa: E402
+from jnrsfm.config import from_plain  # noqa: E402
 from jnrsfm.errors import InputError  # noqa: E402
 from jnrsfm.methods import METHODS  # noqa: E402
 from jnrsfm.training import Session  # noqa: E402
@@ -102,7 +103,7 @@ def run(
         chosen.setdefault("rank", RANKS[name][sequence])
     elif rank not in ("published", "auto"):
         chosen["rank"] = int(rank)
-    config = settings.from_plain(chosen, info.config(), f"method {name}")
+    config = from_plain(chosen, info.config(), f"method {name}")
     times = []
     for _ in range(1 if once else 2):
         wall, cpu = time.monotonic(), time.process_time()

@@ -23,9 +23,10 @@ import jnrsfm
 from experiments.fitting import device
 from experiments.multicategory.cases import CASES, Case
 from experiments.tables import markdown, replace_between
-from jnrsfm import Landmarks, Reconstruction, io, metrics, settings
+from jnrsfm import Landmarks, Reconstruction, io, metrics
+from jnrsfm.config import from_plain, to_plain
+from jnrsfm.inputs.category_samples import category_names
 from jnrsfm.methods import METHODS
-from jnrsfm.methods.category_samples import category_names
 from jnrsfm.methods.multicategory import low_confidence
 
 HERE = Path(__file__).resolve().parent
@@ -94,7 +95,7 @@ def run(case: Case, folder: Path, overrides: dict[str, Any]) -> dict[str, Any]:
     if case.categories:
         chosen = np.isin(category_names(landmarks), case.categories)
         landmarks, reference, held = landmarks.select(chosen), reference.select(chosen), held[chosen]
-    config = settings.from_plain({**case.settings, **overrides}, METHOD.config(), case.name)
+    config = from_plain({**case.settings, **overrides}, METHOD.config(), case.name)
     begun, cpu = time.monotonic(), time.process_time()
     result = jnrsfm.fit(
         landmarks.select(~held), method=METHOD.name, camera="orthographic", config=config, seed=case.seed
@@ -126,7 +127,7 @@ def run(case: Case, folder: Path, overrides: dict[str, Any]) -> dict[str, Any]:
         "samples": {"train": int((~held).sum()), "test": int(held.sum())},
         "device": device(),
         "categories": list(case.categories),
-        "headline": case.headline, "seed": case.seed, "config": settings.to_plain(config),
+        "headline": case.headline, "seed": case.seed, "config": to_plain(config),
         "command": " ".join(
             ["python -m experiments.multicategory.run", case.name, *(f"{k}={v}" for k, v in overrides.items())]
         ),

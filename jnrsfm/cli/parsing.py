@@ -121,14 +121,14 @@ def _read_config(path: Path, method: str, default: Any) -> Any:
 
     Raises InputError, also where the run was another method's.
     """
-    from jnrsfm import settings
+    from jnrsfm.config import from_plain, read_yaml
 
-    plain = settings.read_yaml(path)
+    plain = read_yaml(path)
     if "method" in plain and isinstance(plain.get("config"), dict):
         if plain["method"] != method:
             raise InputError(f"{path}: is of method {plain['method']}: say --method {plain['method']}")
         plain = plain["config"]
-    return settings.from_plain(plain, default, str(path))
+    return from_plain(plain, default, str(path))
 
 
 def _option(argv: Sequence[str], name: str) -> str | None:

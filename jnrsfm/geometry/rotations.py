@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
 from jnrsfm.errors import InputError
-from jnrsfm.geometry import _nearest_rotation as kernel
+from jnrsfm.linalg import nearest_rotation as kernel
 
 # An eigenvalue below this many units of rounding, relative to the trace, counts as 0.
 _AMBIGUOUS = 16
@@ -157,7 +157,7 @@ def random_rotations(key: Array, shape: tuple[int, ...] = (), dtype=float) -> Fl
 # ---------------------------------------------------------------------------------------------------------
 
 
-# Both projections work on tuples of entries, each an array of the batch shape: see `_nearest_rotation`.
+# Both projections work on tuples of entries, each an array of the batch shape: see `nearest_rotation`.
 
 
 def _normalised_entries(m):

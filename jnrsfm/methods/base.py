@@ -5,10 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-
 from jnrsfm.training import Session
-from jnrsfm.types import Cameras, Landmarks, Reconstruction
+from jnrsfm.types import Landmarks, Reconstruction
 
 
 @runtime_checkable
@@ -74,30 +72,3 @@ class MethodInfo:
     fit: Callable[[Landmarks, str, Any, int, Session], Fitted]
     load: Callable[[Path], Model] | None = None
     state: str = "ready"
-
-
-def record(
-    landmarks: Landmarks,
-    points3d: Any,
-    cameras: Cameras,
-    *,
-    gauge: str,
-    mirror: str = "none",
-    mirror_margin: Any = None,
-) -> Reconstruction:
-    """The reconstruction of landmarks: shapes and cameras, and all that the landmarks say of frames and points."""
-    return Reconstruction(
-        points3d=points3d,
-        cameras=cameras,
-        visible=np.asarray(landmarks.visible),
-        valid3d=None if landmarks.defined is None else np.asarray(landmarks.defined),
-        sequence=landmarks.sequence,
-        category=landmarks.category,
-        edges=landmarks.edges,
-        symmetric=landmarks.symmetric,
-        names=landmarks.names,
-        categories=landmarks.categories,
-        mirror=mirror,
-        mirror_margin=mirror_margin,
-        gauge=gauge,
-    )

@@ -18,15 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.methods import shape_steps
+from jnrsfm.factorization import shape_steps
+from jnrsfm.factorization.cameras import recover_cameras
+from jnrsfm.factorization.measurements import CAMERAS, Measurements
+from jnrsfm.factorization.rank import check_config_rank, solve_with_rank
 from jnrsfm.methods.base import Fitted, MethodInfo
-from jnrsfm.methods.factorization import (
-    CAMERAS,
-    Measurements,
-    check_config_rank,
-    recover_cameras,
-    solve_with_rank,
-)
 from jnrsfm.training import Session
 from jnrsfm.types import Landmarks
 
@@ -65,7 +61,7 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
         rotations, _, margin = recover_cameras(data, 3 * rank, "free")
         return _shapes(data, rotations, rank, config), rotations, margin
 
-    found, heldout, facts = solve_with_rank(landmarks, camera, config.rank, seed, session, "bmm", solve)
+    found, heldout, facts = solve_with_rank(landmarks, camera, config.rank, seed, session.say, "bmm", solve)
     return Fitted(found, heldout=heldout, facts=facts)
 
 

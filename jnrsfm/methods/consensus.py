@@ -28,13 +28,13 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jnrsfm.errors import InputError
-from jnrsfm.geometry.metric_upgrade import resolve_camera_signs
+from jnrsfm.factorization.camera_search import search_cameras
+from jnrsfm.factorization.measurements import CAMERAS, Measurements, measure, reconstruction
+from jnrsfm.factorization.upgrade import resolve_camera_signs
 from jnrsfm.geometry.rotations import project_to_so3
-from jnrsfm.geometry.sign_synchronization import synchronize_signs
-from jnrsfm.methods import procrustean_em as em
+from jnrsfm.linalg.sign_synchronization import synchronize_signs
 from jnrsfm.methods.base import Fitted, MethodInfo
-from jnrsfm.methods.camera_search import search_cameras
-from jnrsfm.methods.factorization import CAMERAS, Measurements, measure, reconstruction
+from jnrsfm.shape_prior import procrustean_em as em
 from jnrsfm.training import Session
 from jnrsfm.types import Landmarks
 

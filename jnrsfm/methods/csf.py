@@ -31,9 +31,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from jnrsfm.errors import InputError
+from jnrsfm.factorization.measurements import CAMERAS, Measurements
+from jnrsfm.factorization.rank import check_config_rank
 from jnrsfm.geometry.trajectory import dct_basis
 from jnrsfm.methods.base import Fitted, MethodInfo
-from jnrsfm.methods.factorization import CAMERAS, Measurements, check_config_rank
 from jnrsfm.methods.trajectory import fit_in_order
 from jnrsfm.training import Session
 from jnrsfm.types import Landmarks

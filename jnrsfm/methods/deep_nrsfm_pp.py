@@ -21,7 +21,7 @@ import numpy as np
 from flax import nnx
 
 from jnrsfm.errors import InputError
-from jnrsfm.geometry.handedness import MirrorResolution, relabel, resolve_mirrors
+from jnrsfm.geometry.depth_reflection import MirrorResolution, relabel, resolve_mirrors
 from jnrsfm.geometry.normalization import (
     adjoint_perspective,
     adjoint_weak,
@@ -30,9 +30,11 @@ from jnrsfm.geometry.normalization import (
     reproject_perspective,
     reproject_weak,
 )
+from jnrsfm.inputs.augmentation import rolled
+from jnrsfm.inputs.batching import blocks
+from jnrsfm.inputs.observations import Normalizer, Observations, SizeMeasure, hold_out
 from jnrsfm.methods.base import Fitted, MethodInfo
-from jnrsfm.methods.learned import blocks, corrected_scale, heldout_item, heldout_residual, rolled
-from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
+from jnrsfm.methods.recipe import corrected_scale, heldout_item, heldout_residual
 from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.block_sparse import Activation, BlockSparseConfig, BlockSparseNetwork
 from jnrsfm.training import Engine, Problem, Session, TrainConfig
@@ -317,7 +319,7 @@ class DeepNRSfM(NetworkModel):
 
     def lift(self, landmarks: Landmarks) -> Reconstruction:
         """One forward pass. `mirror` is what the network was trained on: a hand that it keeps itself is not
-        touched; `jnrsfm.geometry.handedness.relabel` resolves the frames of a clip anew."""
+        touched; `jnrsfm.geometry.depth_reflection.relabel` resolves the frames of a clip anew."""
         data, frames = self.observed(landmarks)
         shapes, rotations = _forward(self.network, self.params, data)
         depth = np.asarray(data.depth)

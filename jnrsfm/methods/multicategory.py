@@ -38,9 +38,7 @@ from flax import nnx
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.normalization import masked_mean
 from jnrsfm.geometry.rotations import axis_angle_to_matrix, random_rotations
-from jnrsfm.methods import category_prior
-from jnrsfm.methods.base import Fitted, MethodInfo
-from jnrsfm.methods.category_samples import (
+from jnrsfm.inputs.category_samples import (
     Samples,
     category_codes,
     category_names,
@@ -48,9 +46,11 @@ from jnrsfm.methods.category_samples import (
     keypoints_of,
     observe,
 )
-from jnrsfm.methods.observations import Frames, Normalizer, hold_out
+from jnrsfm.inputs.observations import Frames, Normalizer, hold_out
+from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.lifter import Canonizer, Lifter, LifterConfig, Mode
+from jnrsfm.shape_prior import category_prior
 from jnrsfm.training import Engine, Problem, Session, TrainConfig
 from jnrsfm.types import Landmarks, Reconstruction
 

@@ -32,16 +32,16 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jnrsfm.errors import InputError
+from jnrsfm.factorization.initial_shapes import rigid_shapes
+from jnrsfm.geometry.depth_reflection import resolve_mirrors
 from jnrsfm.geometry.generalized_procrustes import align
-from jnrsfm.geometry.handedness import resolve_mirrors
+from jnrsfm.inputs.observations import Normalizer, Observations, SizeMeasure, hold_out
+from jnrsfm.linalg.proximal import log_determinant, nuclear_norm
 from jnrsfm.methods import pnd
 from jnrsfm.methods.base import Fitted, MethodInfo
-from jnrsfm.methods.learned import heldout_item
-from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
-from jnrsfm.methods.rigid import rigid_shapes
+from jnrsfm.methods.recipe import heldout_item
 from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.residual import ResidualConfig, ResidualNetwork
-from jnrsfm.proximal import log_determinant, nuclear_norm
 from jnrsfm.training import Engine, Problem, Session, TrainConfig
 from jnrsfm.types import Landmarks, Reconstruction
 
@@ -428,7 +428,7 @@ class PRN(NetworkModel):
 
     def lift(self, landmarks: Landmarks) -> Reconstruction:
         """One forward pass a frame, and the alignment of the given frames. The hand is the one that the network
-        keeps; `jnrsfm.geometry.handedness.relabel` resolves the frames of a clip anew.
+        keeps; `jnrsfm.geometry.depth_reflection.relabel` resolves the frames of a clip anew.
 
         Raises InputError where the number of points is another.
         """

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.methods.observations import Frames, Normalizer, Observations
+from jnrsfm.inputs.observations import Frames, Normalizer, Observations
 from jnrsfm.types import Landmarks
 
 _Model = TypeVar("_Model", bound="NetworkModel")  # beartype refuses Self on single methods

@@ -19,17 +19,13 @@ import numpy as np
 from jaxtyping import Float
 
 from jnrsfm.errors import InputError
-from jnrsfm.geometry.metric_upgrade import Scale
+from jnrsfm.factorization.bases import weighted_bases
+from jnrsfm.factorization.cameras import recover_cameras
+from jnrsfm.factorization.measurements import CAMERAS, Measurements
+from jnrsfm.factorization.rank import check_config_rank, solve_with_rank
+from jnrsfm.factorization.upgrade import Scale
 from jnrsfm.geometry.trajectory import dct_basis
 from jnrsfm.methods.base import Fitted, MethodInfo
-from jnrsfm.methods.factorization import (
-    CAMERAS,
-    Measurements,
-    check_config_rank,
-    recover_cameras,
-    solve_with_rank,
-    weighted_bases,
-)
 from jnrsfm.training import Session
 from jnrsfm.types import Landmarks
 
@@ -73,7 +69,7 @@ def fit_in_order(
         rotations, _, margin = recover_cameras(data, 3 * rank, scale)
         return weighted_bases(data, rotations, *weights(data, rotations, rank)), rotations, margin
 
-    found, heldout, facts = solve_with_rank(landmarks, camera, rank, seed, session, method, solve)
+    found, heldout, facts = solve_with_rank(landmarks, camera, rank, seed, session.say, method, solve)
     return Fitted(found, heldout=heldout, facts=facts)
 
 

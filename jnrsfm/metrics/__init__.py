@@ -16,5 +16,5 @@ from jnrsfm.metrics.protocols import evaluate_by_category as evaluate_by_categor
 from jnrsfm.metrics.protocols import overwrite_visible_xy as overwrite_visible_xy
 from jnrsfm.metrics.protocols import protocol as protocol
 from jnrsfm.metrics.quality import restart_spread as restart_spread
-from jnrsfm.metrics.report_card import format_card as format_card
-from jnrsfm.metrics.report_card import report_card as report_card
+from jnrsfm.metrics.quality_report import format_card as format_card
+from jnrsfm.metrics.quality_report import report_card as report_card

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.rotations import complete_rotation, project_to_so3, project_to_stiefel
-from jnrsfm.proximal import block_soft_threshold
+from jnrsfm.linalg.proximal import block_soft_threshold
 
 Activation = Literal["bst", "relu"]
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jnrsfm.metrics.report_card import REPROJECTION_IS_NOT_PROOF
+from jnrsfm.metrics.quality_report import REPROJECTION_IS_NOT_PROOF
 from jnrsfm.report.scene import HIDDEN, SEEN, Scene
 
 VERDICTS = ("good", "fair", "poor", "unknown")

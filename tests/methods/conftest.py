@@ -1,6 +1,5 @@
 """Two made-up categories in disjoint keypoint blocks, seen by cameras that stand upright around them."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -56,12 +55,3 @@ def _turn(angle, axis):
 def make_categories():
     """`samples` above: `(rng, each, hidden, names) -> (landmarks, reference)`."""
     return samples
-
-
-@pytest.fixture(scope="module")
-def quick_compilation():
-    """Compile without the dear optimisations: for tests that compile much and run little."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)

@@ -10,6 +10,8 @@ import pytest
 
 from jnrsfm import datasets
 from jnrsfm.errors import InputError
+from jnrsfm.inputs.augmentation import rolled
+from jnrsfm.inputs.observations import Normalizer, hold_out
 from jnrsfm.methods import METHODS, Model
 from jnrsfm.methods.deep_nrsfm_pp import (
     Config,
@@ -20,8 +22,7 @@ from jnrsfm.methods.deep_nrsfm_pp import (
     reprojection_loss,
     twin_bones,
 )
-from jnrsfm.methods.learned import corrected_scale, rolled
-from jnrsfm.methods.observations import Normalizer, hold_out
+from jnrsfm.methods.recipe import corrected_scale
 from jnrsfm.training import Session
 from jnrsfm.types import CAMERA_MODELS
 

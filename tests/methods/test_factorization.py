@@ -6,9 +6,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from jnrsfm.errors import InputError
+from jnrsfm.factorization.initial_shapes import rigid_shapes
+from jnrsfm.factorization.rank import _choose
 from jnrsfm.geometry.trajectory import dct_basis
+from jnrsfm.linalg.completion import complete
 from jnrsfm.methods import bmm, csf, rigid, trajectory
-from jnrsfm.methods.factorization import _choose, complete
 from jnrsfm.training import Session
 from jnrsfm.types import Landmarks
 
@@ -83,8 +85,8 @@ def test_rigid_start_is_exact_for_a_rigid_shape(rng):
         seen[..., None], truth[..., :2], 1e6
     )  # what is stored at a hidden point must not matter
     for found, bound in (
-        (rigid.rigid_shapes(points, seen.astype(float)), 0.02),
-        (rigid.rigid_shapes(truth[..., :2], np.ones((F, P))), 1e-8),
+        (rigid_shapes(points, seen.astype(float)), 0.02),
+        (rigid_shapes(truth[..., :2], np.ones((F, P))), 1e-8),
     ):
         sign = np.sign(np.sum(found[..., 2] * truth[..., 2]))
         assert np.linalg.norm(found * [1, 1, sign] - truth) < bound * np.linalg.norm(truth)
@@ -196,7 +198,7 @@ def test_the_least_rank_that_predicts_as_well_as_any_is_chosen(rng):
         shapes = np.concatenate([plane, np.zeros((F, P, 1))], -1)
         return shapes, np.broadcast_to(np.eye(3), (F, 3, 3)), None
 
-    rank, item, facts = _choose(landmarks, "orthographic", tuple(off), 0, Session(None), "made up", solve)
+    rank, item, facts = _choose(landmarks, "orthographic", tuple(off), 0, Session(None).say, "made up", solve)
     assert rank == 2
     errors = {int(k): e for k, e in facts["held_out_by_rank"].items()}
     assert min(errors, key=errors.__getitem__) == 4

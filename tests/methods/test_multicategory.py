@@ -11,8 +11,8 @@ import jnrsfm
 from jnrsfm import io
 from jnrsfm.cli import main
 from jnrsfm.errors import InputError
+from jnrsfm.inputs.observations import Normalizer
 from jnrsfm.methods import multicategory as mc
-from jnrsfm.methods.observations import Normalizer
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 

@@ -13,9 +13,9 @@ from scipy.spatial.transform import Rotation
 
 from jnrsfm import datasets
 from jnrsfm.errors import InputError
+from jnrsfm.inputs.observations import Observations
 from jnrsfm.methods import METHODS, Model, paul
-from jnrsfm.methods.observations import Observations
-from jnrsfm.methods.paul_network import lower_level
+from jnrsfm.methods.paul.network import lower_level
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jnrsfm.errors import InputError
+from jnrsfm.inputs.observations import Normalizer
 from jnrsfm.methods import prn
-from jnrsfm.methods.observations import Normalizer
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction

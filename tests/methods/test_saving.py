@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jnrsfm.errors import InputError
-from jnrsfm.methods.observations import Normalizer
+from jnrsfm.inputs.observations import Normalizer
 from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.types import Landmarks
 

@@ -15,8 +15,8 @@ from jnrsfm.geometry.normalization import (
     measure_perspective,
     measure_weak,
 )
+from jnrsfm.linalg.proximal import block_ista_step
 from jnrsfm.models.block_sparse import BlockSparseConfig, BlockSparseNetwork
-from jnrsfm.proximal import block_ista_step
 
 FRAMES, POINTS, SIZES = 5, 7, (16, 8, 4)
 

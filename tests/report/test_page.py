@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jnrsfm.errors import InputError
-from jnrsfm.metrics.report_card import report_card
+from jnrsfm.metrics.quality_report import report_card
 from jnrsfm.report import write_report
 from jnrsfm.report.curves import loss_svg, series
 from jnrsfm.report.page import as_script_json, pack

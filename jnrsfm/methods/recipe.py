@@ -1,24 +1,12 @@
-"""What learned methods share beside their objective: blocks of frames, held-out points, scale, augmentation."""
+"""What learned landmark methods share beside their objective: held-out points and scale."""
 
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.methods.observations import Observations
-
-_FRAMES = 4096  # at a time, outside training: bounds memory whatever the set
-
-
-def blocks(data: Any, size: int = _FRAMES) -> Any:
-    """`(block, frame, ...)` view of a pytree of frames; the last block is filled up with its last frame."""
-    n = len(jax.tree.leaves(data)[0])
-    size = min(size, n)
-    count = -(-n // size)
-    which = np.minimum(np.arange(count * size), n - 1)
-    return jax.tree.map(lambda x: x[which].reshape(count, size, *x.shape[1:]), data)
+from jnrsfm.inputs.observations import Observations
 
 
 def heldout_residual(turned: Any, seen: Observations, perspective: bool):
@@ -68,14 +56,3 @@ def corrected_scale(
     ratio = jnp.asarray(ratio, jnp.float32)
     # weak perspective: points of a frame are divided by `depth`, and its shape comes out smaller
     return data._replace(depth=data.depth / ratio if perspective else data.depth * ratio)
-
-
-def rolled(images, key, most: float):
-    """Images, each `(frame, point, 2)`, turned about the origin, each frame by its own uniform angle up to `most`
-    degrees. The origin is the object's middle, or the axis of the virtual camera: a roll of the camera, in both
-    models."""
-    first = images[0]
-    angle = jnp.deg2rad(most) * jax.random.uniform(key, first.shape[:1], first.dtype, -1, 1)
-    c, s = jnp.cos(angle)[:, None], jnp.sin(angle)[:, None]
-    turn = lambda a: jnp.stack([c * a[..., 0] - s * a[..., 1], s * a[..., 0] + c * a[..., 1]], -1)
-    return tuple(turn(image) for image in images)

@@ -14,9 +14,8 @@ import numpy as np
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.cameras import look_at, pixels_to_rays, rotate_rays
 from jnrsfm.geometry.normalization import translation_perspective, translation_weak
-from jnrsfm.methods.base import record
-from jnrsfm.methods.inpainting import MOST_POINTS, fill_hidden, landmark_covariance
-from jnrsfm.types import Cameras, Landmarks, Reconstruction
+from jnrsfm.inputs.inpainting import MOST_POINTS, fill_hidden, landmark_covariance
+from jnrsfm.types import Cameras, Landmarks, Reconstruction, reconstruction_of
 
 SizeMeasure = Literal["rms", "longer", "shorter"]
 
@@ -152,7 +151,7 @@ class Normalizer:
             model=self.camera,
         )
         mirror = "perspective" if self.camera == "perspective" else "none"
-        return record(landmarks, np.asarray(shapes), cameras, gauge=gauge, mirror=mirror)
+        return reconstruction_of(landmarks, np.asarray(shapes), cameras, gauge=gauge, mirror=mirror)
 
 
 class Frames(NamedTuple):

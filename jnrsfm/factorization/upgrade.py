@@ -28,7 +28,7 @@ import scipy.sparse as sparse
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from jnrsfm.geometry.sign_synchronization import synchronize_signs
+from jnrsfm.linalg.sign_synchronization import synchronize_signs
 
 Scale = Literal["constant", "free"]
 

@@ -26,8 +26,8 @@ from jnrsfm.geometry.normalization import (
     measure_weak,
 )
 from jnrsfm.geometry.pose import solve_onp, solve_onp_linear
-from jnrsfm.methods.learned import blocks
-from jnrsfm.methods.observations import Observations
+from jnrsfm.inputs.batching import blocks
+from jnrsfm.inputs.observations import Observations
 from jnrsfm.models.autoencoder import AutoencoderConfig, ProcrusteanAutoencoder
 
 FINITE = 1e-12

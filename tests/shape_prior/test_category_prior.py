@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jnrsfm.geometry.rotations import axis_angle_to_matrix, random_rotations
-from jnrsfm.methods import category_prior as cp
+from jnrsfm.shape_prior import category_prior as cp
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 

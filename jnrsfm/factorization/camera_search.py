@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jnrsfm.geometry.metric_upgrade import orthonormal_rows, refine_corrective
-from jnrsfm.methods.factorization import motion_factor
+from jnrsfm.factorization.cameras import motion_factor
+from jnrsfm.factorization.upgrade import orthonormal_rows, refine_corrective
 
 _STEPS = 60
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jnrsfm.methods.inpainting import fill_hidden, landmark_covariance
+from jnrsfm.inputs.inpainting import fill_hidden, landmark_covariance
 
 POINTS, FRAMES, RANK = 9, 800, 3
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jnrsfm import settings
+from jnrsfm.config import from_plain, read_yaml, to_yaml
 from jnrsfm.errors import InputError
 
 pytestmark = pytest.mark.fast
@@ -52,20 +52,20 @@ configs = st.builds(
 @given(configs)
 def test_what_is_written_comes_back(tmp_path_factory, config):
     path = tmp_path_factory.getbasetemp() / "config.yaml"
-    path.write_text(settings.to_yaml(config))
-    assert settings.from_plain(settings.read_yaml(path), Config(), str(path)) == config
+    path.write_text(to_yaml(config))
+    assert from_plain(read_yaml(path), Config(), str(path)) == config
 
 
 def test_unnamed_settings_keep_the_default():
     default = Config(steps=7, optimizer=Inner(warm=4))
-    read = settings.from_plain({"optimizer": {"rate": 2}}, default, "c.yaml")
+    read = from_plain({"optimizer": {"rate": 2}}, default, "c.yaml")
     assert read == Config(steps=7, optimizer=Inner(rate=2.0, warm=4))
     assert isinstance(read.optimizer.rate, float)
 
 
 def test_a_number_without_a_dot_is_a_number(tmp_path):
     (tmp_path / "c.yaml").write_text("rate: 1e-3\n")
-    assert settings.from_plain(settings.read_yaml(tmp_path / "c.yaml"), Inner(), "c").rate == 1e-3
+    assert from_plain(read_yaml(tmp_path / "c.yaml"), Inner(), "c").rate == 1e-3
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_number_without_a_dot_is_a_number(tmp_path):
 )
 def test_a_bad_setting_is_refused_in_one_line(plain, says):
     with pytest.raises(InputError) as error:
-        settings.from_plain(plain, Config(), "c.yaml")
+        from_plain(plain, Config(), "c.yaml")
     assert says in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -107,11 +107,11 @@ def test_a_bad_file_is_refused_in_one_line(tmp_path, content, says):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(InputError, match=says) as error:
-        settings.read_yaml(path)
+        read_yaml(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_an_empty_file_changes_nothing(tmp_path):
     (tmp_path / "c.yaml").touch()
-    assert settings.read_yaml(tmp_path / "c.yaml") == {}
+    assert read_yaml(tmp_path / "c.yaml") == {}

@@ -31,18 +31,20 @@ import numpy as np
 from flax import nnx
 
 from jnrsfm.errors import InputError
+from jnrsfm.factorization.initial_shapes import rigid_shapes
+from jnrsfm.geometry.depth_reflection import MirrorResolution, relabel, resolve_mirrors
 from jnrsfm.geometry.generalized_procrustes import align
-from jnrsfm.geometry.handedness import MirrorResolution, relabel, resolve_mirrors
 from jnrsfm.geometry.procrustes import align_rigid, apply
+from jnrsfm.inputs.augmentation import rolled
+from jnrsfm.inputs.batching import blocks
+from jnrsfm.inputs.observations import Normalizer, Observations, SizeMeasure, hold_out
+from jnrsfm.linalg.proximal import nuclear_norm
 from jnrsfm.methods import pnd
 from jnrsfm.methods.base import Fitted, Latent, MethodInfo
-from jnrsfm.methods.learned import blocks, corrected_scale, heldout_item, heldout_residual, rolled
-from jnrsfm.methods.observations import Normalizer, Observations, SizeMeasure, hold_out
-from jnrsfm.methods.paul_network import FINITE, Batch, Network, Terms, lifted
-from jnrsfm.methods.rigid import rigid_shapes
+from jnrsfm.methods.paul.network import FINITE, Batch, Network, Terms, lifted
+from jnrsfm.methods.recipe import corrected_scale, heldout_item, heldout_residual
 from jnrsfm.methods.saving import NetworkModel
 from jnrsfm.models.autoencoder import AutoencoderConfig
-from jnrsfm.proximal import nuclear_norm
 from jnrsfm.training import Engine, Problem, Session, TrainConfig
 from jnrsfm.types import Landmarks, Reconstruction
 
@@ -347,8 +349,8 @@ class PAUL(NetworkModel):
         return Network.of(AutoencoderConfig(**config))
 
     def lift(self, landmarks: Landmarks) -> Reconstruction:
-        """Shapes of new frames, each by itself (`paul_network.lifted`); observed points keep their x and y. `mirror` is
-        what the network was trained on; `jnrsfm.geometry.handedness.relabel` resolves the frames of a clip anew."""
+        """Shapes of new frames, each by itself (`network.lifted`); observed points keep their x and y. `mirror` is
+        what the network was trained on; `geometry.depth_reflection.relabel` resolves the frames of a clip anew."""
         seen, frames = self.observed(landmarks)
         n, p = seen.weights.shape
         nothing = jnp.zeros(n)

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jnrsfm.proximal import HIGHEST
+from jnrsfm.linalg.proximal import HIGHEST
 
 
 def nuclear_norm_shape(

@@ -11,7 +11,7 @@ import numpy as np
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.normalization import masked_mean
-from jnrsfm.methods.observations import two_d_size
+from jnrsfm.inputs.observations import two_d_size
 from jnrsfm.types import Landmarks
 
 

@@ -26,10 +26,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jnrsfm.factorization.camera_search import search_cameras
+from jnrsfm.factorization.measurements import measure
 from jnrsfm.geometry.rotations import axis_angle_to_matrix
-from jnrsfm.methods import procrustean_em as em
-from jnrsfm.methods.camera_search import search_cameras
-from jnrsfm.methods.factorization import measure
+from jnrsfm.shape_prior import procrustean_em as em
 from jnrsfm.types import Landmarks
 
 _MIRROR = np.diag([1.0, 1.0, -1.0])

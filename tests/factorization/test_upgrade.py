@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from jnrsfm.geometry import metric_upgrade as mu
+from jnrsfm.factorization import upgrade as mu
 
 F, P, K = 60, 24, 2
 

@@ -9,8 +9,8 @@ import scipy.sparse as sparse
 from scipy.spatial.transform import Rotation
 
 from jnrsfm.errors import InputError
-from jnrsfm.geometry.handedness import mirror_distances, relabel, resolve_mirrors
-from jnrsfm.geometry.sign_synchronization import solve_chain, synchronize_signs
+from jnrsfm.geometry.depth_reflection import mirror_distances, relabel, resolve_mirrors
+from jnrsfm.linalg.sign_synchronization import solve_chain, synchronize_signs
 from jnrsfm.types import Cameras, Reconstruction
 
 FLIP_Z = np.array([1.0, 1.0, -1.0])

@@ -13,8 +13,8 @@ from jnrsfm.geometry.normalization import (
     reproject_perspective,
     reproject_weak,
 )
-from jnrsfm.methods.inpainting import fill_hidden, landmark_covariance
-from jnrsfm.methods.observations import Normalizer, hold_out, two_d_size
+from jnrsfm.inputs.inpainting import fill_hidden, landmark_covariance
+from jnrsfm.inputs.observations import Normalizer, hold_out, two_d_size
 from jnrsfm.types import CAMERA_MODELS, Landmarks
 
 # ------------------------------------------------------------------------------------------- 2D size

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from jax.test_util import check_grads
 
-from jnrsfm.proximal import (
+from jnrsfm.linalg.proximal import (
     block_ista_step,
     block_soft_threshold,
     block_sparse_objective,

@@ -8,7 +8,7 @@ import pytest
 from jnrsfm import metrics
 from jnrsfm.errors import InputError
 from jnrsfm.metrics import quality
-from jnrsfm.metrics.report_card import THRESHOLDS, Threshold
+from jnrsfm.metrics.quality_report import THRESHOLDS, Threshold
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
 # a small figure: spine 0-1, left limb 1-2-3, right limb 1-4-5

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from jnrsfm.errors import InputError
-from jnrsfm.geometry.sign_synchronization import (
+from jnrsfm.linalg.sign_synchronization import (
     cuts,
     held_links,
     solve_chain,

@@ -1,0 +1,1 @@
+"""What factorisation solvers share: measurements, metric upgrade, camera search, shape steps, initial shapes."""

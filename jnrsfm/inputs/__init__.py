@@ -1,0 +1,1 @@
+"""What stands between a record and a batch: normalisation, filling of gaps, augmentation, blocks of frames."""

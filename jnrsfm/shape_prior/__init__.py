@@ -1,0 +1,1 @@
+"""The Procrustean normal distribution and its relatives, as distributions."""
