@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from jnrsfm.linalg.completion import complete
 from jnrsfm.types import Cameras, Landmarks, Reconstruction, reconstruction_of
 
 CAMERAS = ("orthographic", "weak-perspective")
