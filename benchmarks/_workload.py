@@ -8,10 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks._common import compile_for
-from jnrsfm.inputs.observations import Observations
-from jnrsfm.methods.deep_nrsfm_pp import Config, _Trainer
-from jnrsfm.training import Session
-from jnrsfm.training.engine import Engine
+from jnrsfm.methods.deep_nrsfm_pp import DeepNRSfMpp, _Fit
+from jnrsfm.training import Resident, Session, TrainState
 from jnrsfm.types import Landmarks
 
 POINTS = 28
@@ -34,38 +32,51 @@ def landmarks(frames: int, points: int = POINTS, camera: str = "orthographic", s
 
 
 class Training:
-    """One training that can be stepped: trainer, engine, the data on the device and a fresh state."""
+    """One training that can be stepped: the fit, its engine, the data on the device and a fresh state."""
 
     def __init__(self, camera: str = "orthographic", frames: int = 8192, points: int = POINTS, **settings):
-        self.config = Config(**({"preset": "cmu", "restarts": 1} | settings))
-        marks = landmarks(frames, points, camera)
-        self.trainer = _Trainer(marks, camera, self.config)
-        self.data: Observations = jax.device_put(self.trainer.normalizer(marks)[0])
-        self.engine: Engine = self.trainer.engine(Session())
+        self.config = DeepNRSfMpp(
+            **({"preset": "cmu", "restarts": 1, "holdout": 0.0, "fill": False} | settings)
+        )
+        self.fit = _Fit(landmarks(frames, points, camera), camera, self.config, 0, Session())
+        self.data = jax.device_put(self.fit.batch(self.fit.seen))
+        self.source = Resident(self.data, self.config.batch)
+        self.engine = self.fit.engine
         self.key = jax.random.key(0)
+        self.hyper = {"free": jnp.float32(0.0), "depth_weight": jnp.float32(0.0)}
 
     @property
     def network_sizes(self) -> tuple[int, ...]:
         """Atoms of the dictionaries, first to last."""
-        return self.trainer.network.config.sizes
+        return self.fit.network.config.sizes
 
-    def state(self, restarts: int | None = None):
+    def state(self, restarts: int | None = None) -> TrainState:
         """Parameters and optimiser state: of one seed, or stacked."""
         keys = jax.random.split(self.key, restarts or 1)
-        params = jax.vmap(self.trainer.network.init)(keys)
-        state = params, jax.vmap(self.engine.optimizer.init)(params)
+        params, model_state = jax.vmap(self.fit.network.init)(keys)
+        opt = jax.vmap(self.engine.optimizer.init)(params)
+        state = TrainState(params, model_state, opt, jnp.zeros(len(keys), jnp.int32))
         return state if restarts else jax.tree.map(lambda x: x[0], state)
 
     def steps(self, count: int) -> tuple[Callable, float]:
         """A function that runs `count` steps of one seed in one dispatch, and the seconds of its compilation."""
         numbers = jnp.int32(0), jnp.int32(count), jnp.float32(10_000)
-        args = self.state(), jnp.int32(0), self.data, self.key, self.key, *numbers
-        return compile_for(self.engine._steps, *args)
+        args = self.state(), jnp.int32(0), self.data, self.key, self.key, *numbers, self.hyper
+        return compile_for(self.engine.steps_of(self.source), *args)
 
     def dispatch(self, restarts: int, count: int) -> Callable:
-        """A function that runs `count` steps of some restarts, the way the engine does it."""
-        state, numbers = self.state(restarts), jnp.arange(restarts)
-        return lambda: self.engine.dispatch(state, numbers, self.data, self.key, 0, count, 10_000)
+        """A function that runs `count` steps of some restarts, the way the engine does it: from the state that the call
+        before has left, as the step gives up the one that it takes."""
+        state, numbers, first = self.state(restarts), jnp.arange(restarts), 0
+
+        def run():
+            nonlocal state, first
+            rest = (self.source, self.data, self.key, first, count, 1_000_000, self.hyper)
+            state, sums = self.engine.dispatch(state, numbers, *rest)
+            first += count
+            return sums
+
+        return run
 
 
 def matmul_flops(sizes: tuple[int, ...], columns: int, points: int = POINTS) -> float:

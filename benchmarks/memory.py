@@ -27,7 +27,7 @@ def probe(task: str, frames: int, points: int) -> dict:
     import jax
 
     from benchmarks._workload import Training, landmarks
-    from jnrsfm.methods.deep_nrsfm_pp import DeepNRSfM
+    from jnrsfm.methods.deep_nrsfm_pp import DeepNRSfMppModel
 
     if task == "steps":
         training = Training(frames=frames, points=points, sizes=SIZES, batch=128)
@@ -38,8 +38,8 @@ def probe(task: str, frames: int, points: int) -> dict:
         seconds = (time.perf_counter() - start) / STEPS
     else:
         training = Training(frames=1000, points=points, sizes=SIZES, batch=128)
-        normalizer = training.trainer.normalizer
-        model = DeepNRSfM(training.trainer.network, training.state()[0], normalizer, None, "none")
+        normalizer = training.fit.normalizer
+        model = DeepNRSfMppModel(training.fit.network, training.state().params, normalizer, None, "none")
         marks = landmarks(frames, points)
         model.lift(marks.select(slice(0, min(frames, 4096))))  # compiled before the clock starts
         start = time.perf_counter()

@@ -16,6 +16,7 @@ import numpy as np
 
 from benchmarks._common import alternate, environment, figure, matrix_product, parser, report, summary
 from benchmarks._workload import Training, matmul_flops
+from jnrsfm.methods.deep_nrsfm_pp import forward
 
 
 def torch_modes(training: Training, count: int) -> tuple[dict, dict]:
@@ -31,8 +32,8 @@ def torch_modes(training: Training, count: int) -> tuple[dict, dict]:
     if not cpu and not torch.cuda.is_available():
         return {}, {"absent": "this PyTorch has no GPU"}
     device = "cpu" if cpu else "cuda"
-    config, data = training.config, training.data
-    params = training.state()[0]
+    config, data = training.config, training.data.seen
+    params = training.state().params
     make = lambda: Steps(
         params, data.points, data.weights, config.batch, config.clip_norm, config.learning_rate, config.roll, device
     )  # fmt: skip
@@ -40,7 +41,9 @@ def torch_modes(training: Training, count: int) -> tuple[dict, dict]:
     points, weights = eager.points[: config.batch], eager.weights[: config.batch]
     with torch.no_grad():
         theirs = float(eager.network(points, weights))
-    terms = training.trainer.network.apply(params, jax.tree.map(lambda x: x[: config.batch], data))
+    terms = forward(
+        training.fit.network, training.fit.camera, params, jax.tree.map(lambda x: x[: config.batch], data)
+    )
     ours = float(np.sqrt((np.asarray(terms.residual) ** 2).sum(-1).mean(-1) + 1e-12).mean())
     about = {
         "version": torch.__version__,
@@ -74,7 +77,7 @@ def measure_batch(batch: int, rounds: int, count: int, size: int) -> dict:
     fraction = (flops * count / times["step"]) / (product_flops / times["product"])
     result = {
         "frames": batch,
-        "slices": training.engine.slices,
+        "slices": training.config.slices(jax.default_backend()),
         "steps_per_call": count,
         "rounds": rounds,
         "flops_per_step": flops,

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.geometry.cameras import look_at, pixels_to_rays, rotate_rays
-from jnrsfm.geometry.normalization import translation_perspective, translation_weak
+from jnrsfm.geometry.cameras import CameraModel, camera_model
 from jnrsfm.inputs.inpainting import MOST_POINTS, fill_hidden, landmark_covariance
 from jnrsfm.types import Cameras, Landmarks, Reconstruction, reconstruction_of
 
@@ -23,31 +22,27 @@ SizeMeasure = Literal["rms", "longer", "shorter"]
 class Observations(NamedTuple):
     """What training sees of each frame; leading axis frame.
 
-    `points (frame, point, 2)`: centred and scaled plane coordinates, or rays of the virtual camera; `weights
-    (frame, point)`: confidence of the points that may be used, 0 elsewhere; `inputs (frame, point, 2)` and `trust
-    (frame, point)`: the same for the encoder, hidden points filled in where they can be (`inpainting`);
-    `depth (frame,)`: t_z (perspective, else 1); `heldout (frame, point)`: weights of the observed points that
-    training must not see; `z (frame, point)` and `z_weight (frame,)`: depths of the resolved hand to train on, and
-    how much to trust them; `loose (frame,)`: 0 where training begins with one rigid shape, 1 where shapes are free.
+    `points (frame, point, 2)`: plane coordinates or rays, as the camera model has them; `weights (frame, point)`:
+    confidence of the points that may be used, 0 elsewhere; `inputs (frame, point, 2)` and `input_confidence (frame,
+    point)`: the same for the encoder, hidden points filled in where they can be (`inpainting`); `depth (frame,)`: what
+    ties the image to the object's unit (`geometry.cameras`); `heldout (frame, point)`: weights of the observed points
+    that training must not see.
     """
 
     points: Any
     weights: Any
     inputs: Any
-    trust: Any
+    input_confidence: Any
     depth: Any
     heldout: Any
-    z: Any
-    z_weight: Any
-    loose: Any
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Normalizer:
     """How landmarks become observations, and shapes become a reconstruction.
 
-    `scale`: the one scale of an orthographic set; `measure`: the measure of 2D size; `covariance (point, point)`
-    fills in hidden points for the encoder (None: they stay 0).
+    `camera`: name of the camera model; `measure`: the measure of 2D size; `scale`: the 2D size of the set; `covariance
+    (point, point)` fills in hidden points for the encoder (None: they stay 0).
     """
 
     camera: str
@@ -55,49 +50,41 @@ class Normalizer:
     scale: float = 1.0
     covariance: Any = None
 
+    @property
+    def model(self) -> CameraModel:
+        """The camera model."""
+        return camera_model(self.camera)
+
     def __call__(self, landmarks: Landmarks) -> tuple[Observations, "Frames"]:
         """Observations of all frames, and what is needed to go back."""
         weights = np.asarray(landmarks.weights, np.float32)
         xy = np.where(weights[..., None] > 0, np.asarray(landmarks.points2d, np.float64), 0.0)
-        turn = None
-        if self.camera == "perspective":
-            if landmarks.intrinsics is None:
-                raise InputError(
-                    "perspective needs intrinsics (3, 3): add them, or choose camera weak-perspective"
-                )
-            xy, turn = _virtual_view(xy, weights, np.asarray(landmarks.intrinsics, np.float64))
-        size = two_d_size(xy, weights, self.measure)
-        if self.camera == "orthographic":
-            size = np.full(len(xy), self.scale)
-        if self.camera == "perspective":
-            points, depth = xy, 1.0 / size
-        else:
-            middle = (weights[..., None] * xy).sum(1) / weights.sum(1)[:, None]
-            points, depth = (xy - middle[:, None]) / size[:, None, None], np.ones(len(xy))
+        k = None if landmarks.intrinsics is None else np.asarray(landmarks.intrinsics, np.float64)
+        plane, turn = self.model.view(xy, weights, k)
+        size = self.model.frame_sizes(two_d_size(plane, weights, self.measure), self.scale)
+        points, depth = self.model.scaled(plane, weights, size)
         points = np.where(weights[..., None] > 0, points, 0.0)
         f32 = lambda a: jnp.asarray(np.asarray(a, np.float32))
-        nothing, frame = f32(np.zeros(weights.shape)), np.ones(len(xy))
         seen = Observations(
-            points=f32(points), weights=f32(weights), inputs=f32(points), trust=f32(weights), depth=f32(depth),
-            heldout=nothing, z=nothing, z_weight=f32(0 * frame), loose=f32(frame),
+            points=f32(points), weights=f32(weights), inputs=f32(points), input_confidence=f32(weights),
+            depth=f32(depth), heldout=f32(np.zeros(weights.shape)),
         )  # fmt: skip
-        return self.filled(seen, landmarks.defined), Frames(
-            np.asarray(xy, np.float32), size.astype(np.float32), turn
-        )
+        frames = Frames(np.asarray(plane, np.float32), size.astype(np.float32), turn)
+        return self.filled(seen, landmarks.defined), frames
 
     def filled(self, data: Observations, defined: Any = None) -> Observations:
         """The data with the encoder's inputs made from the points of positive weight, the others filled in."""
         weights = np.asarray(data.weights)
         points = np.where(weights[..., None] > 0, np.asarray(data.points), 0.0).astype(np.float32)
         if self.covariance is None or (weights > 0).all():
-            return data._replace(inputs=jnp.asarray(points), trust=data.weights)
+            return data._replace(inputs=jnp.asarray(points), input_confidence=data.weights)
         centred, middle = _centred(points, weights)
         inputs = np.asarray(fill_hidden(centred, weights, jnp.asarray(self.covariance))) + middle
         known = np.ones(weights.shape, bool) if defined is None else np.asarray(defined)
         # a class's missing keypoints stay out; a confidence counts for what was seen, 1 for what was predicted
-        trust = np.where(weights > 0, weights, known).astype(np.float32)
-        inputs = np.where(trust[..., None] > 0, inputs, 0.0).astype(np.float32)
-        return data._replace(inputs=jnp.asarray(inputs), trust=jnp.asarray(trust))
+        confidence = np.where(weights > 0, weights, known).astype(np.float32)
+        inputs = np.where(confidence[..., None] > 0, inputs, 0.0).astype(np.float32)
+        return data._replace(inputs=jnp.asarray(inputs), input_confidence=jnp.asarray(confidence))
 
     def with_covariance(self, data: Observations) -> "Normalizer":
         """With the covariance that fills in hidden points, estimated on the points of positive weight; None where
@@ -109,8 +96,9 @@ class Normalizer:
         return dataclasses.replace(self, covariance=np.asarray(landmark_covariance(centred, weights)))
 
     def fitted(self, landmarks: Landmarks) -> "Normalizer":
-        """With the scale of an orthographic set measured on these landmarks (root mean square over frames)."""
-        if self.camera != "orthographic":
+        """With the size of the set measured on these landmarks (root mean square over frames), where frames have no
+        scale of their own."""
+        if self.model.frame_scale:
             return self
         weights = np.asarray(landmarks.weights, np.float32)
         xy = np.where(weights[..., None] > 0, np.asarray(landmarks.points2d, np.float64), 0.0)
@@ -122,41 +110,28 @@ class Normalizer:
     ) -> Reconstruction:
         """The record in the user's units and camera of object-frame shapes `(frame, point, 3)`.
 
-        `depth (frame,)` is t_z over the scale of the frame: 1 unless scale correction changed it.
+        `depth (frame,)` is that of the observations, as scale correction left it.
         """
         weights = jnp.asarray(landmarks.weights)
         shapes = jnp.asarray(shapes)
         turned = jnp.einsum("fpj,fij->fpi", shapes, rotations)
-        if self.camera == "perspective":
-            t = translation_perspective(turned, jnp.asarray(frames.plane), weights, jnp.asarray(depth))
-            # back from the virtual camera: x = G^T x_virtual
-            g = jnp.asarray(frames.turn, turned.dtype)
-            rotations = jnp.einsum("fji,fjk->fik", g, rotations)
-            t = jnp.einsum("fji,fj->fi", g, t)
-            scale, gauge = (
-                None,
-                f"1 is the object's image size ({self.measure}) times its depth over the focal length",
-            )
-        else:
-            scale = jnp.asarray(frames.size) * jnp.asarray(depth)
-            t = translation_weak(turned[..., :2] * scale[:, None, None], jnp.asarray(frames.plane), weights)
-            t = jnp.concatenate([t, jnp.zeros_like(t[:, :1])], -1)
-            what = "of the set" if self.camera == "orthographic" else "of the frame"
-            gauge = f"1 is the image size {what} ({self.measure}); `scale` restores the input's units"
+        place = self.model.placed(turned, rotations, frames.plane, weights, frames.size, depth, frames.turn)
+        needs_k = self.model.columns == 3
         cameras = Cameras(
-            rotations=np.asarray(rotations),
-            translations=np.asarray(t),
-            scale=None if scale is None else np.asarray(scale),
-            intrinsics=landmarks.intrinsics if self.camera == "perspective" else None,
+            rotations=np.asarray(place.rotations),
+            translations=np.asarray(place.translations),
+            scale=None if place.scale is None else np.asarray(place.scale),
+            intrinsics=landmarks.intrinsics if needs_k else None,
             model=self.camera,
         )
-        mirror = "perspective" if self.camera == "perspective" else "none"
+        mirror = "perspective" if self.model.shows_reflection else "none"
+        gauge = self.model.gauge(self.measure)
         return reconstruction_of(landmarks, np.asarray(shapes), cameras, gauge=gauge, mirror=mirror)
 
 
 class Frames(NamedTuple):
     """Per frame: `plane (frame, point, 2)` plane points or virtual rays; `size (frame,)` what 1 stands for in the
-    image; `turn (frame, 3, 3)` the rotation to the virtual camera (perspective)."""
+    image; `turn (frame, 3, 3)` the rotation to the virtual camera, None where it is the user's own."""
 
     plane: Any
     size: Any
@@ -203,14 +178,3 @@ def _centred(points: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
     """Points minus the mean of the visible, 0 where hidden; and that mean `(frame, 1, 2)`."""
     middle = ((weights[..., None] * points).sum(1) / np.maximum(weights.sum(1), 1e-6)[:, None])[:, None]
     return np.where(weights[..., None] > 0, points - middle, 0.0).astype(np.float32), middle
-
-
-def _virtual_view(pixels, weights, intrinsics):
-    """Rays of the camera turned to look at the mean visible ray of each frame, and the rotations."""
-    rays = np.asarray(pixels_to_rays(jnp.asarray(pixels), jnp.asarray(intrinsics)))
-    rays = np.where(weights[..., None] > 0, rays, 0.0)
-    middle = (weights[..., None] * rays).sum(1) / weights.sum(1)[:, None]
-    direction = np.concatenate([middle, np.ones((len(middle), 1))], 1)
-    turn = np.asarray(look_at(jnp.asarray(direction)))
-    turned = np.asarray(rotate_rays(jnp.asarray(rays), jnp.asarray(turn)))
-    return np.where(weights[..., None] > 0, turned, 0.0), turn

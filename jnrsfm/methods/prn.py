@@ -11,7 +11,7 @@ from the mean. No camera is estimated: the alignment removes it, and its derivat
 
 Of the two costs only the log-determinant, and only with a small `epsilon`, is lower at true shapes than at the rigid
 one with its views as seen; but it has local minima, so the depths begin at those of a solver, the Procrustean normal
-distribution by default, whose pull fades to a tenth.
+distribution by default, whose anchor weight falls to a tenth.
 
 The fit: *search* trains on all observed points but a held-out tenth, with restarts; *final* on all. `network="none"`
 is Procrustean regression: the shapes themselves are the unknowns, all frames are one window, and there is no model
@@ -23,35 +23,32 @@ held-out points and the resolved mirror are ours.
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array, Float
 
 from jnrsfm.errors import InputError
-from jnrsfm.factorization.initial_shapes import rigid_shapes
 from jnrsfm.geometry.depth_reflection import resolve_mirrors
 from jnrsfm.geometry.generalized_procrustes import align
-from jnrsfm.inputs.observations import Normalizer, Observations, SizeMeasure, hold_out
-from jnrsfm.linalg.proximal import log_determinant, nuclear_norm
+from jnrsfm.inputs.batching import blocks
+from jnrsfm.inputs.observations import Normalizer, Observations, SizeMeasure
+from jnrsfm.inputs.windows import drawn_frames, window_frames
+from jnrsfm.losses import low_rank_cost
 from jnrsfm.methods import pnd
 from jnrsfm.methods.base import Fitted, MethodInfo
-from jnrsfm.methods.recipe import heldout_item
-from jnrsfm.methods.saving import NetworkModel
+from jnrsfm.methods.recipe import Recipe, Stream, check_shared, start_shapes
+from jnrsfm.models.functional import Network
 from jnrsfm.models.residual import ResidualConfig, ResidualNetwork
-from jnrsfm.training import Engine, Problem, Session, TrainConfig
+from jnrsfm.models.saved import NetworkModel
+from jnrsfm.training import Engine, Phase, Problem, Resident, Session, TrainConfig
 from jnrsfm.types import Landmarks, Reconstruction
-
-_FRAMES = 4096  # at a time, outside training
-_WINDOWS = 32  # at least, to draw from
-_ALIGN = {"max_iterations": 30, "tolerance": 1e-4}  # a step needs no more: rounding of the network is larger
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(TrainConfig):
+class Prn(TrainConfig):
     """Settings of Procrustean regression networks."""
 
     network: Literal["residual", "none"] = "residual"
@@ -84,9 +81,9 @@ class Config(TrainConfig):
     start: Literal["pnd", "rigid", "flat"] = "pnd"
     """Depths to begin with: of the Procrustean normal distribution, of the rigid factorisation, or 0."""
     start_share: float = 0.1
-    """Share of the search during which the pull of the start on the network's depths fades."""
-    hold: float = 0.1
-    """Share of that pull that stays to the end, so that depths do not drift (with a network, of `pnd` only)."""
+    """Share of the search during which the anchor weight of the start on the network's depths falls to its floor."""
+    anchor_floor: float = 0.1
+    """Anchor weight that stays to the end, so that depths do not drift (with a network, of `pnd` only)."""
     width: int = 256
     """Hidden units of a layer (1024 as published)."""
     blocks: int = 2
@@ -101,18 +98,15 @@ class Config(TrainConfig):
     """Resolve the depth mirror by time or over the set."""
 
     def __post_init__(self):
-        """Refuse what cannot work."""
+        """Raise InputError if a setting cannot work."""
         super().__post_init__()
         if self.window < 3 or self.hop < 1 or self.spacing < 1:
             raise InputError(
                 f"window is {self.window}, hop {self.hop} and spacing {self.spacing}: give at least 3, 1 and 1 frames"
             )
-        if not 0 <= self.holdout < 1:
-            raise InputError(f"holdout is {self.holdout}: it must be at least 0 and below 1")
-        if not 0 <= self.hold <= 1:
-            raise InputError(f"hold is {self.hold}: give a share between 0 and 1")
-        if self.select == "heldout" and not self.holdout:
-            raise InputError("select is 'heldout' but holdout is 0: nothing to select by")
+        check_shared(self)
+        if not 0 <= self.anchor_floor <= 1:
+            raise InputError(f"anchor_floor is {self.anchor_floor}: give a share between 0 and 1")
         if not 0 < self.epsilon <= self.epsilon_start or self.weight < 0:
             raise InputError(
                 f"epsilon is {self.epsilon}, epsilon_start {self.epsilon_start} and weight {self.weight}: give "
@@ -124,8 +118,7 @@ class Windows(NamedTuple):
     """Frames that are aligned with each other, one window an item; leading axes (window, frame).
 
     `frame`: number of the frame in the set; `present`: 1, or 0 where a clip is shorter than the window; the others
-    as in `Observations`; `z`: depths to begin with, and `pull` how much the network is drawn to them;
-    `settled (window,)`: 1 where `epsilon` is at its end.
+    as in `Observations`; `z`: depths to begin with.
     """
 
     frame: Any
@@ -133,71 +126,9 @@ class Windows(NamedTuple):
     points: Any
     weights: Any
     inputs: Any
-    trust: Any
+    input_confidence: Any
     heldout: Any
     z: Any
-    pull: Any
-    settled: Any
-
-
-def window_frames(
-    sequence: np.ndarray, length: int, hop: int, spacing: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
-    """`frame (window, length)` and `present` of windows of every `spacing`-th frame within the clips of `sequence
-    (frame,)`.
-
-    The last window of a clip ends with it; a clip shorter than `length` makes one window, filled up with its last
-    frame, `present` 0. `length` is cut to the longest clip. With a `spacing`, a clip is as many clips, one for each
-    frame that it may begin with, and `hop` counts their frames.
-    """
-    whole = [np.flatnonzero(sequence == c) for c in dict.fromkeys(np.asarray(sequence).tolist())]
-    clips = [part for clip in whole for part in (clip[i::spacing] for i in range(spacing)) if len(part)]
-    length = min(length, max(map(len, clips)))
-    frames, present = [], []
-    for clip in clips:
-        last = max(len(clip) - length, 0)
-        for first in sorted({*range(0, last, hop), last}):
-            part = clip[first : first + length]
-            present.append(np.arange(length) < len(part))
-            frames.append(np.pad(part, (0, length - len(part)), mode="edge"))
-    return np.array(frames), np.array(present)
-
-
-def drawn_frames(n: int, length: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`frame (window, length)` and `present` of windows of frames drawn from all `n`, none twice in a window.
-
-    Rounds through the frames in random order, until there are `_WINDOWS`; what is left of a round, fewer frames than
-    a window, is left out of it. One window where all frames fit.
-    """
-    if length >= n:
-        return np.arange(n)[None], np.ones((1, n), bool)
-    rng = np.random.default_rng(seed)
-    rounds = -(-_WINDOWS * length // n)
-    each = n // length * length
-    frames = np.concatenate([rng.permutation(n)[:each].reshape(-1, length) for _ in range(rounds)])
-    return np.sort(frames, 1), np.ones(frames.shape, bool)
-
-
-def low_rank_cost(
-    shapes: Float[Array, "*batch frame point 3"],
-    present: Float[Array, "*batch frame"],
-    cost: str = "log-determinant",
-    epsilon: Any = 0.002,
-) -> Float[Array, "*batch"]:
-    """g of the module docstring: nuclear norm of Y, or `epsilon / 2 * log det(I + D^T D / epsilon^2)` of its
-    deviations D from the mean shape, in units of the object's size.
-
-    The shapes may come from any network; frames with `present` 0 do not count.
-    """
-    aligned, _ = align(shapes, present, **_ALIGN)  # type: ignore[arg-type]
-    *batch, frames, points, _ = aligned.shape
-    count = jnp.maximum(jnp.sum(present, -1), 1.0)[..., None, None]
-    rows = (aligned * present[..., None, None]).reshape(*batch, frames, 3 * points)
-    if cost == "nuclear":
-        return nuclear_norm(rows / jnp.sqrt(count * points))
-    # the mean may be as large as it likes: its logarithm would draw weakly seen depths to it
-    rows = rows - present[..., None] * jnp.sum(rows, -2, keepdims=True) / count
-    return epsilon * log_determinant(rows / jnp.sqrt(count * points), epsilon)
 
 
 def reprojection(shapes, points, weights):
@@ -208,7 +139,7 @@ def reprojection(shapes, points, weights):
 
 
 def procrustean_cost(
-    shapes, points, weights, present, config: Config, epsilon: Any = None
+    shapes, points, weights, present, config: Prn, epsilon: Any = None
 ) -> tuple[Any, dict[str, Any]]:
     """J of the module docstring for windows of shapes `(window, frame, point, 3)`, and its two parts.
 
@@ -223,27 +154,6 @@ def procrustean_cost(
     return 0.5 * data + config.weight * rank, {"reprojection": jnp.sqrt(data + 1e-12), "low_rank": rank}
 
 
-class Network(NamedTuple):
-    """The residual network as pure functions over its parameters."""
-
-    config: ResidualConfig
-    graph: Any
-
-    @classmethod
-    def of(cls, config: ResidualConfig) -> "Network":
-        """Its structure, without arrays."""
-        abstract = nnx.eval_shape(lambda: ResidualNetwork(config, rngs=nnx.Rngs(params=0)))
-        return cls(config, nnx.split(abstract)[0])
-
-    def init(self, key):
-        """Fresh parameters."""
-        return nnx.to_pure_dict(nnx.state(ResidualNetwork(self.config, rngs=nnx.Rngs(params=key))))
-
-    def __call__(self, params, frame, points, trust):
-        """Shapes `(*batch, point, 3)`."""
-        return nnx.merge(self.graph, params)(points, trust)
-
-
 class FreeShapes(NamedTuple):
     """One shape a frame, as if it were a network: looked up by the number of the frame.
 
@@ -256,147 +166,131 @@ class FreeShapes(NamedTuple):
 
     def init(self, key):
         """No offset but a little noise, so that restarts differ."""
-        return {"offsets": 1e-3 * jax.random.normal(key, self.start.shape, self.start.dtype)}
+        return {"offsets": 1e-3 * jax.random.normal(key, self.start.shape, self.start.dtype)}, {}
 
-    def __call__(self, params, frame, points, trust):
-        """Shapes `(*batch, point, 3)`."""
+    def shapes(self, params, frame):
+        """Shapes `(*batch, point, 3)` of the frames."""
         return (self.start + self.UNIT * params["offsets"])[frame]
 
 
-def _few(points) -> bool:
-    """Too few frames or points for the normal distribution."""
-    return len(points) < pnd.LEAST_FRAMES or points.shape[1] < pnd.LEAST_POINTS
+class _Fit(Recipe):
+    """The network or the free shapes, and the objective, of one fit."""
 
-
-def start_shapes(data: Observations, sequence: Any, start: str, seed: int, session: Session) -> np.ndarray:
-    """Camera-frame shapes `(frame, point, 3)` of a solver, from the points of positive weight: see `Config.start`.
-
-    Where frames or points are too few for the normal distribution, the rigid ones.
-    """
-    points, weights = np.asarray(data.points), np.asarray(data.weights)
-    if start == "pnd" and not _few(points):
-        landmarks = Landmarks(points2d=points, visible=weights > 0, sequence=sequence)
-        found = pnd.fit(landmarks, "orthographic", pnd.Config(), seed, session)
-        return np.asarray(found.reconstruction.camera_points)
-    rigid = rigid_shapes(points, weights, np.asarray(data.inputs))
-    return rigid * np.array([1, 1, 0]) if start == "flat" else rigid
-
-
-class _Trainer:
-    """The phases of one fit share these."""
-
-    def __init__(self, landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session):
-        self.config = config
-        self.normalizer = Normalizer(camera, config.size).fitted(landmarks)
-        whole, self.frames = self.normalizer(landmarks)
-        seen, held = hold_out(np.asarray(whole.weights), config.holdout, 4, seed)
-        hidden = whole._replace(weights=jnp.asarray(seen), heldout=jnp.asarray(held))
-        if config.fill:
-            self.normalizer = self.normalizer.with_covariance(hidden)
-        whole, hidden = (self.normalizer.filled(d, landmarks.defined) for d in (whole, hidden))
-        begin = start_shapes(hidden, landmarks.sequence, config.start, seed, session)
-        z = jnp.asarray(begin[..., 2], jnp.float32)
-        self.hold = config.hold if config.start == "pnd" and not _few(hidden.points) else 0.0
+    def __init__(self, landmarks: Landmarks, camera: str, config: Prn, seed: int, session: Session):
+        super().__init__(landmarks, camera, config, seed, session, config.fill)
+        few = landmarks.n_frames < pnd.LEAST_FRAMES or landmarks.n_points < pnd.LEAST_POINTS
+        # Where frames or points are too few for the normal distribution, the rigid shapes.
+        name = "rigid" if few and config.start == "pnd" else config.start
+        begin = start_shapes(name, self.hidden, self.camera, "orthographic", self.sequence, seed, session)
+        self.z = jnp.asarray(begin[..., 2], jnp.float32)
+        self.floor = config.anchor_floor if name == "pnd" else 0.0
         n = landmarks.n_frames
-        sequence = np.zeros(n, int) if landmarks.sequence is None else np.asarray(landmarks.sequence)
-        if config.network == "none":
+        if config.network == "none":  # begins at the start, all frames in one window
             self.network: Network | FreeShapes = FreeShapes(jnp.asarray(begin, jnp.float32))  # type: ignore[call-arg]
-            numbers, present = np.arange(n)[None], np.ones((1, n), bool)
-            self.engine_config = dataclasses.replace(config, batch=1)
+            self.windows = np.arange(n)[None], np.ones((1, n), bool)
         else:
-            self.network = Network.of(ResidualConfig(landmarks.n_points, config.width, config.blocks))
+            self.network = Network.of(
+                ResidualNetwork, ResidualConfig(landmarks.n_points, config.width, config.blocks)
+            )
             if config.frames == "any":
-                numbers, present = drawn_frames(n, config.window, seed)
+                self.windows = drawn_frames(n, config.window, seed)
             else:
-                numbers, present = window_frames(sequence, config.window, config.hop, config.spacing)
-            self.engine_config = config
-        self.sequence = sequence
-        self.whole, self.hidden = whole, hidden
-        pull = float(config.network != "none")  # free shapes begin at the start
-        self.search = _cut(hidden._replace(z=z), numbers, present, pull, 0.0)
-        self.final = _cut(whole._replace(z=z), numbers, present, pull, 1.0)
+                clips = np.zeros(n, int) if self.sequence is None else self.sequence
+                self.windows = window_frames(clips, config.window, config.hop, config.spacing)
+        problem = Problem(self.network.init, self.objective, self.criteria)
+        self.engine = Engine(problem, config, session)
 
-    def objective(self, params, batch: Windows, key, progress):
-        """Loss of a batch of windows, and what to record."""
-        config = self.config
-        shapes = self.network(params, batch.frame, batch.inputs, batch.trust)
-        done = jnp.maximum(jnp.clip(1.5 * progress, 0, 1), batch.settled)
+    def _shapes(self, params, batch: Windows):
+        if isinstance(self.network, FreeShapes):
+            return self.network.shapes(params, batch.frame)
+        return self.network.module(params)(batch.inputs, batch.input_confidence)
+
+    def objective(self, params, model_state, batch: Windows, key, hyper):
+        """Loss of a batch of windows, and what to record. `hyper`: `annealed`, 1 where `epsilon` is at its end from the
+        first step; `anchor_weight` of the start's depths, which falls to `anchor_floor`."""
+        config, progress = self.config, hyper["progress"]
+        shapes = self._shapes(params, batch)
+        done = jnp.maximum(jnp.clip(1.5 * progress, 0, 1), hyper["annealed"])
         epsilon = config.epsilon * (config.epsilon_start / config.epsilon) ** (1 - done)
         loss, aux = procrustean_cost(shapes, batch.points, batch.weights, batch.present, config, epsilon)
         if config.start_share > 0:
-            fade = jnp.clip(1 - progress / config.start_share, 0, 1) * (1 - batch.settled)
-            fade = jnp.maximum(fade, self.hold)
+            fade = jnp.clip(1 - progress / config.start_share, 0, 1) * (1 - hyper["annealed"])
             away = jnp.mean((shapes[..., 2] - batch.z) ** 2, -1)
-            loss = loss + jnp.mean(fade[:, None] * batch.pull * away)
-        return loss, aux
+            weight = hyper["anchor_weight"] * jnp.maximum(fade, hyper["anchor_floor"])
+            loss = loss + weight * jnp.mean(batch.present * away)
+        return loss, (aux, model_state)
 
-    def engine(self, session: Session) -> Engine:
-        """The engine for this objective."""
-        problem = Problem(self.network.init, self.objective, self.criteria)
-        return Engine(problem, self.engine_config, session)
+    def criteria(self, params, model_state, batch: Windows, hyper):
+        """The cost of what training sees, and the error at the points that it does not see."""
+        shapes = self._shapes(params, batch)
+        cost = lambda *window: procrustean_cost(*(x[None] for x in window), self.config)[0]  # type: ignore[call-arg]
+        loss = jax.vmap(cost)(shapes, batch.points, batch.weights, batch.present)
+        # the translation is that of the points that were seen
+        gap = reprojection(shapes, batch.points, batch.weights)
+        held = batch.heldout * batch.present[..., None]
+        error = jnp.sum(held * jnp.sqrt(jnp.sum(gap**2, -1) + 1e-12), (1, 2))
+        return {"objective": (loss, jnp.ones(len(loss))), "heldout": (error, jnp.sum(held, (1, 2)))}
 
-    def criteria(self, params, data: Windows):
-        """Over all windows: the cost of what training sees, and the error at the points that it does not see."""
+    def batch(self, seen: Observations) -> Windows:
+        """The windows, with the depths of the start; frames that are not present have no points."""
+        numbers, present = (jnp.asarray(x) for x in self.windows)
+        present = present.astype(jnp.float32)
+        take = lambda x: x[numbers]
+        return Windows(
+            frame=numbers,
+            present=present,
+            points=take(seen.points),
+            weights=take(seen.weights) * present[..., None],
+            inputs=take(seen.inputs),
+            input_confidence=take(seen.input_confidence),
+            heldout=take(seen.heldout) * present[..., None],
+            z=take(self.z),
+        )
 
-        def one(window):
-            shapes = self.network(params, window.frame, window.inputs, window.trust)
-            loss, _ = procrustean_cost(  # type: ignore[call-arg]
-                *(x[None] for x in (shapes, window.points, window.weights, window.present)), self.config
+    def phase(
+        self, name: str, stream: int, seen: Observations, steps: int, annealed: float, start: Any = None
+    ):
+        """A phase over the windows, one at a time where the whole set is judged."""
+        anchored = float(self.config.network != "none")  # free shapes begin at the start
+        hyper = {"annealed": annealed, "anchor_weight": anchored, "anchor_floor": self.floor}
+        size = self.config.batch if self.config.network != "none" else 1
+        source = Resident(self.batch(seen), size, block=1)
+        return self.engine.train(
+            Phase(name, steps, source, hyper, start=start), jax.random.fold_in(self.key, stream)
+        )
+
+    def shapes(self, params, seen: Observations):
+        """Camera-frame shapes of all frames, and the identity."""
+        if isinstance(self.network, FreeShapes):
+            shapes = observed(
+                np.asarray(self.network.shapes(params, np.arange(len(self.network.start)))), seen
             )
-            gap = reprojection(
-                shapes, window.points, window.weights
-            )  # translation from the points that were seen
-            held = window.heldout * window.present[..., None]
-            return loss, jnp.sum(held * jnp.sqrt(jnp.sum(gap**2, -1) + 1e-12)), jnp.sum(held)
-
-        loss, error, count = jax.lax.map(one, data)
-        return {"objective": jnp.mean(loss), "heldout": jnp.sum(error) / jnp.maximum(jnp.sum(count), 1e-6)}
-
-    def shapes(self, params) -> np.ndarray:
-        """Camera-frame shapes `(frame, point, 3)` of all frames."""
-        return _forward(self.network, params, self.whole)
+        else:
+            shapes = lifted(self.network, params, seen)
+        return shapes, np.broadcast_to(np.eye(3, dtype=np.float32), (len(shapes), 3, 3))
 
 
-def _cut(
-    data: Observations, numbers: np.ndarray, present: np.ndarray, pull: float, settled: float
-) -> Windows:
-    """Windows of the frames `numbers (window, frame)`; frames that are not present have no points."""
-    present = jnp.asarray(present, jnp.float32)  # type: ignore[assignment]
-    take = lambda x: x[jnp.asarray(numbers)]
-    return Windows(
-        frame=jnp.asarray(numbers),
-        present=present,
-        points=take(data.points),
-        weights=take(data.weights) * present[..., None],
-        inputs=take(data.inputs),
-        trust=take(data.trust),
-        heldout=take(data.heldout) * present[..., None],
-        z=take(data.z),
-        pull=present * pull,
-        settled=jnp.full(len(numbers), settled, jnp.float32),
-    )
+@partial(jax.jit, static_argnums=0)
+def _block(network: Network, params, points, confidence):
+    return network.module(params)(points, confidence)
 
 
-_lift = jax.jit(lambda network, params, points, trust: network(params, None, points, trust), static_argnums=0)
+def lifted(network: Network, params, seen: Observations) -> np.ndarray:
+    """Camera-frame shapes, centred, on the host; a block of frames at a time, so that memory does not grow."""
+    parts = blocks(seen)
+    found = [
+        np.asarray(_block(network, params, parts.inputs[i], parts.input_confidence[i]))
+        for i in range(len(parts.points))
+    ]
+    return observed(np.concatenate(found)[: len(seen.points)], seen)
 
 
-def _forward(network: Network | FreeShapes, params, data: Observations) -> np.ndarray:
-    """Camera-frame shapes, centred, on the host; a block of frames at a time, so that memory does not grow. Points that
-    were observed keep their x and y: the network tells where the others are, and all depths."""
-    if isinstance(network, FreeShapes):
-        shapes = np.asarray(network(params, np.arange(len(network.start)), None, None))
-    else:
-        n, size = len(data.points), min(_FRAMES, len(data.points))
-        blocks = []
-        for first in range(0, n, size):
-            points, trust = data.inputs[first : first + size], data.trust[first : first + size]
-            short = size - len(points)  # one compiled size for all blocks
-            points, trust = (jnp.pad(x, ((0, short),) + ((0, 0),) * (x.ndim - 1)) for x in (points, trust))
-            blocks.append(np.asarray(_lift(network, params, points, trust))[: size - short])
-        shapes = np.concatenate(blocks)
+def observed(shapes: np.ndarray, seen: Observations) -> np.ndarray:
+    """Shapes whose observed points have the x and y of the image, centred: the network tells where the others are, and
+    all depths."""
     shapes = np.array(shapes)
-    gap = np.asarray(reprojection(shapes, data.points, data.weights))
-    shapes[..., :2] += np.where(np.asarray(data.weights)[..., None] > 0, gap, 0)
+    gap = np.asarray(reprojection(shapes, seen.points, seen.weights))
+    shapes[..., :2] += np.where(np.asarray(seen.weights)[..., None] > 0, gap, 0)
     return shapes - shapes.mean(1, keepdims=True)
 
 
@@ -405,7 +299,7 @@ def _record(normalizer: Normalizer, landmarks: Landmarks, frames, shapes: np.nda
     aligned, rotations = jax.jit(align)(jnp.asarray(shapes))
     cameras = np.swapaxes(np.asarray(rotations), 1, 2)
     found = normalizer.reconstruction(landmarks, frames, np.asarray(aligned), cameras, np.ones(len(shapes)))
-    if normalizer.camera != "orthographic":
+    if normalizer.model.frame_scale:
         return found
     # one scale for all frames belongs into the shapes: they are then comparable with any reference
     return found.replace(
@@ -416,7 +310,7 @@ def _record(normalizer: Normalizer, landmarks: Landmarks, frames, shapes: np.nda
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PRN(NetworkModel):
+class PrnModel(NetworkModel):
     """A trained network: lifts unseen frames with the same points."""
 
     METHOD = "prn"
@@ -424,59 +318,53 @@ class PRN(NetworkModel):
     @staticmethod
     def network_of(config: dict[str, Any]) -> Network:
         """The network of a config's fields, without arrays."""
-        return Network.of(ResidualConfig(**config))
+        return Network.of(ResidualNetwork, ResidualConfig(**config))
 
     def lift(self, landmarks: Landmarks) -> Reconstruction:
-        """One forward pass a frame, and the alignment of the given frames. The hand is the one that the network
-        keeps; `jnrsfm.geometry.depth_reflection.relabel` resolves the frames of a clip anew.
+        """One forward pass a frame, and the alignment of the given frames. The reflection is the one that the network
+        keeps; `jnrsfm.geometry.relabel` resolves the frames of a clip anew.
 
         Raises InputError where the number of points is another.
         """
-        data, frames = self.observed(landmarks)
-        found = _record(self.normalizer, landmarks, frames, _forward(self.network, self.params, data))
+        seen, frames = self.observed(landmarks)
+        found = _record(self.normalizer, landmarks, frames, lifted(self.network, self.params, seen))
         return found.replace(mirror=self.mirror)
 
 
-def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+def fit(landmarks: Landmarks, camera: str, config: Prn, seed: int, session: Session) -> Fitted:
     """Train on landmarks and reconstruct them: the phases of the module docstring."""
     if landmarks.n_frames < 3:
         raise InputError(f"{INFO.name} needs at least 3 frames to align, but there are {landmarks.n_frames}")
-    trainer = _Trainer(landmarks, camera, config, seed, session)
-    key = jax.random.key(seed)
-    engine = trainer.engine(session)
-    result = engine.train(trainer.search, jax.random.fold_in(key, 0), phase="search")
-    heldout = heldout_item(result.criteria[0], trainer.hidden, config.holdout)
-    facts: dict[str, Any] = {"search": list(result.criteria), "restarts_kept": list(result.restarts)}
+    run = _Fit(landmarks, camera, config, seed, session)
+    result = run.phase("search", Stream.SEARCH, run.hidden, config.steps, 0.0)
+    run.note("search", result)
+    run.diagnostics["restarts_kept"] = list(result.restarts)
     if config.final > 0:
         steps = max(1, round(config.final * config.steps))
-        result = engine.train(
-            trainer.final, jax.random.fold_in(key, 1), phase="final", steps=steps, start=result.all_params
-        )
-        facts["final"] = list(result.criteria)
+        result = run.phase("final", Stream.FINAL, run.seen, steps, 1.0, result.alive)
+        run.diagnostics["final"] = list(result.criteria)
 
-    shapes = [
-        trainer.shapes(jax.tree.map(lambda x, i=i: x[i], result.all_params))
-        for i in range(len(result.restarts))
-    ]
+    shapes = [run.shapes(result.of(i), run.seen)[0] for i in range(len(result.restarts))]
     mirror, margin = "none", None
     if config.mirror == "auto":
-        found = resolve_mirrors(shapes[0], trainer.sequence)
+        clips = np.zeros(landmarks.n_frames, int) if run.sequence is None else run.sequence
+        found = resolve_mirrors(shapes[0], clips)
         shapes[0] = np.where(found.flip[:, None, None], shapes[0] * np.float32([1, 1, -1]), shapes[0])  # type: ignore[arg-type, operator]
         mirror, margin = found.method, found.margin.astype(np.float32)
-        facts["mirror"] = found.summary()
-    records = [_record(trainer.normalizer, landmarks, trainer.frames, x) for x in shapes]
+        run.diagnostics["mirror"] = found.summary()
+    records = [_record(run.normalizer, landmarks, run.frames, x) for x in shapes]
     best = records[0].replace(mirror=mirror, mirror_margin=margin)
-    spread = (
-        np.stack([np.asarray(r.camera_points) for r in [best, *records[1:]]]) if len(records) > 1 else None
-    )
+    spread = None
+    if len(records) > 1:
+        spread = np.stack([np.asarray(r.camera_points) for r in [best, *records[1:]]])
     model = None
-    if isinstance(trainer.network, Network):
-        model = PRN(trainer.network, result.params, trainer.normalizer, landmarks.names, mirror)
-    return Fitted(best, model, heldout, spread, facts)
+    if isinstance(run.network, Network):
+        model = PrnModel(run.network, result.params, run.normalizer, landmarks.names, mirror)
+    return Fitted(best, model, run.heldout, spread, run.diagnostics)
 
 
 INFO = MethodInfo(
-    name=PRN.METHOD,
+    name=PrnModel.METHOD,
     kind="learned",
     summary="network trained through the Procrustes alignment of its own shapes; sequences, gaps, unseen frames",
     cameras=("orthographic", "weak-perspective"),
@@ -485,7 +373,7 @@ INFO = MethodInfo(
     unseen=True,
     source="Park, Lee, Kwak 2020",
     state="experimental",
-    config=Config,
+    config=Prn,
     fit=fit,
-    load=PRN.load,
+    load=PrnModel.load,
 )

@@ -72,8 +72,8 @@ class Norm(nnx.Module):
     """Normalisation with a scale and a shift.
 
     Batch: `mode` "batch" normalises by the batch at hand, "measure" does so and keeps its statistics, "frozen" uses the
-    kept ones, through which no gradient flows. There is no running average: statistics are measured on the whole set
-    when they are needed. Layer normalisation and none know no modes.
+    kept ones, which are model state and not optimised. There is no running average: statistics are measured on the
+    whole set when they are needed. Layer normalisation and none know no modes.
     """
 
     def __init__(self, width: int, kind: NormKind, *, rngs: nnx.Rngs):
@@ -83,7 +83,7 @@ class Norm(nnx.Module):
         scale = jax.random.uniform(rngs.params(), (width,)) if kind == "batch" else jnp.ones(width)
         self.scale, self.shift = nnx.Param(scale), nnx.Param(jnp.zeros(width))
         if kind == "batch":
-            self.mean, self.variance = nnx.Param(jnp.zeros(width)), nnx.Param(jnp.ones(width))
+            self.mean, self.variance = nnx.BatchStat(jnp.zeros(width)), nnx.BatchStat(jnp.ones(width))
 
     def __call__(self, h: Float[Array, "*batch width"], mode: Mode) -> Float[Array, "*batch width"]:
         """Normalised features."""
@@ -92,7 +92,7 @@ class Norm(nnx.Module):
         if self.kind == "layer":
             mean, variance = jnp.mean(h, -1, keepdims=True), jnp.var(h, -1, keepdims=True)
         elif mode == "frozen":
-            mean, variance = (jax.lax.stop_gradient(x[...]) for x in (self.mean, self.variance))
+            mean, variance = self.mean[...], self.variance[...]
         else:
             axes = tuple(range(h.ndim - 1))
             mean, variance = jnp.mean(h, axes), jnp.var(h, axes)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jnrsfm.errors import InputError
+from jnrsfm.training.optimizers import averaged, scheduled, share_done, warm_up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,8 @@ class TrainConfig:
     """Steps of linear warm-up."""
     clip_norm: float = 1.0
     """Clip the gradient to this global norm; 0 for never."""
+    average: float = 0.0
+    """Decay of an exponential moving average of the parameters, with which a phase ends; 0: none."""
     restarts: int = 1
     """Seeds trained at once."""
     prune_at: tuple[float, ...] = ()
@@ -68,52 +71,61 @@ class TrainConfig:
         for name in ("warmup", "clip_norm", "checkpoint_seconds"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        if not 0 <= self.average < 1:
+            raise InputError(f"average is {self.average}: it must be at least 0 and below 1")
         if any(not 0 < p < 1 for p in self.prune_at) or list(self.prune_at) != sorted(set(self.prune_at)):
             raise InputError(f"prune_at is {self.prune_at}: fractions between 0 and 1 in rising order")
 
     def mesh(self) -> jax.sharding.Mesh | None:
-        """A mesh over the devices that share each batch, or None for one. Raises InputError for a number of devices
-        that are not there or that the batch does not divide by."""
+        """A mesh over the devices that share each batch, or None for one. Several processes share it by all their
+        devices. Raises InputError for a number of devices that are not there or that the batch does not divide by."""
+        there = jax.device_count()
         count = self.devices
-        if count == 0:
-            count = 1 if jax.default_backend() == "cpu" else jax.local_device_count()
+        if jax.process_count() > 1:
+            if count not in (0, there):
+                raise InputError(
+                    f"devices is {count}: {jax.process_count()} processes share all their {there}"
+                )
+            count = there
+        elif count == 0:
+            count = 1 if jax.default_backend() == "cpu" else there
             count = count if self.batch and self.batch % count == 0 else 1
         if count > 1 and not self.batch:
             raise InputError(f"devices is {count}: give a batch that they can share, or say 1")
-        if count > jax.local_device_count() or self.batch % count:
+        if count > there or self.batch % count:
             raise InputError(
-                f"devices is {count}: there are {jax.local_device_count()}, and a batch of {self.batch} must divide "
-                "by their number"
+                f"devices is {count}: there are {there}, and a batch of {self.batch} must divide by their number"
             )
         if count == 1:
             return None
         kind = (jax.sharding.AxisType.Auto,)
-        return jax.make_mesh((count,), ("frame",), axis_types=kind, devices=jax.local_devices()[:count])
+        return jax.make_mesh((count,), ("frame",), axis_types=kind, devices=jax.devices()[:count])
 
-    def slices(self, backend: str, devices: int = 1) -> int:
+    def slices(self, backend: str, devices: int = 1, batch: int | None = None) -> int:
         """Number of equal slices of a batch: the fewest that are no longer than `microbatch`, or one where
         only slices below a quarter of that would be equal (a prime batch). Each divides by `devices`."""
-        if not self.batch:
+        batch = self.batch if batch is None else batch
+        if not batch:
             return 1
-        most = self.microbatch or (128 if backend == "cpu" else self.batch)
-        fits = [n for n in range(-(-self.batch // most), self.batch + 1) if self.batch % (n * devices) == 0]
-        return fits[0] if fits and self.batch // fits[0] >= most / 4 else 1
+        most = self.microbatch or (128 if backend == "cpu" else batch)
+        fits = [n for n in range(-(-batch // most), batch + 1) if batch % (n * devices) == 0]
+        return fits[0] if fits and batch // fits[0] >= most / 4 else 1
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Adam's direction, from the clipped gradient; the engine multiplies by `-rate`."""
-        adam = optax.scale_by_adam()
-        return optax.chain(optax.clip_by_global_norm(self.clip_norm), adam) if self.clip_norm > 0 else adam
+        """Adam on the clipped gradient by the schedule, with an average of the parameters where one is asked for. A
+        method with groups of parameters builds its own."""
+        links = [optax.clip_by_global_norm(self.clip_norm)] if self.clip_norm > 0 else []
+        chain = optax.chain(*links, optax.scale_by_adam(), scheduled(self.rate))
+        return averaged(chain, self.average) if self.average else chain
 
     def rate(self, step, steps):
         """Learning rate at a step of `steps`; both may be traced, so that one compiled step serves all
         phases."""
-        warmup = jnp.minimum(self.warmup, steps / 4)
-        rise = jnp.minimum((step + 1) / jnp.maximum(warmup, 1), 1.0)
-        done = jnp.clip((step - warmup) / jnp.maximum(steps - warmup, 1), 0.0, 1.0)
+        done = share_done(step, steps, self.warmup)
         if self.schedule == "cosine":
             decay = 0.01 + 0.99 * 0.5 * (1 + jnp.cos(jnp.pi * done))
         elif self.schedule == "exponential":
             decay = 0.95 ** (8 * done)
         else:
             decay = jnp.ones_like(done)
-        return self.learning_rate * rise * decay
+        return self.learning_rate * warm_up(step, steps, self.warmup) * decay

@@ -216,7 +216,7 @@ def test_keypoints_that_a_class_lacks_are_not_filled_in():
     landmarks = Landmarks(points2d=xy, visible=seen > 0, defined=defined)
     normalizer = Normalizer("weak-perspective", "rms")
     data = normalizer.with_covariance(normalizer(landmarks)[0])(landmarks)[0]
-    np.testing.assert_array_equal(np.asarray(data.trust) > 0, defined)
+    np.testing.assert_array_equal(np.asarray(data.input_confidence) > 0, defined)
     assert (np.asarray(data.inputs)[:20, 7] == 0).all()
     np.testing.assert_array_equal(data.weights, seen)  # the loss sees what was seen
     np.testing.assert_allclose(
@@ -234,7 +234,7 @@ def test_held_out_points_do_not_help_to_fill_themselves():
         points = np.asarray(data.points) + np.where(seen[..., None] > 0, 0, np.float32(shift))
         hidden = data._replace(points=jnp.asarray(points), weights=jnp.asarray(seen))
         filled = normalizer.with_covariance(hidden).filled(hidden)
-        results.append((filled.inputs, filled.trust))
+        results.append((filled.inputs, filled.input_confidence))
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
 

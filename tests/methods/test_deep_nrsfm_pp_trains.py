@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jnrsfm import datasets, metrics
-from jnrsfm.methods.deep_nrsfm_pp import Config, fit
+from jnrsfm.methods.deep_nrsfm_pp import DeepNRSfMpp, fit
 from jnrsfm.training import Session
 
 SMALL = {"steps": 1500, "sizes": (64, 32, 16, 8), "restarts": 1, "prune_at": (), "batch": 64, "final": 0.5}
@@ -31,6 +31,6 @@ def test_depth_comes_out_of_a_short_training():
         "walker", frames=600, clips=4, camera="orthographic", view="tumble", degrees_per_frame=4.0,
         gaits=("walk",), seed=5,
     )  # fmt: skip
-    found = fit(landmarks, "orthographic", Config(**SMALL), 0, Session()).reconstruction
+    found = fit(landmarks, "orthographic", DeepNRSfMpp(**SMALL), 0, Session()).reconstruction
     assert error(found, truth) < 0.4
     assert error(found, truth) < 0.65 * error(flat(found), truth)

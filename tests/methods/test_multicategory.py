@@ -13,6 +13,7 @@ from jnrsfm.cli import main
 from jnrsfm.errors import InputError
 from jnrsfm.inputs.observations import Normalizer
 from jnrsfm.methods import multicategory as mc
+from jnrsfm.methods.multicategory import objectives
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 
@@ -37,7 +38,7 @@ EACH = 100  # samples of a category, in all tests: compiled programs are shared
 def trained(make_categories, quick_compilation):
     """One short real training of the default variant, on two categories."""
     landmarks, reference = make_categories(np.random.default_rng(1), EACH)
-    config = mc.Config(**{**SMALL, "steps": 400, "chunk": 200})
+    config = mc.MultiCategory(**{**SMALL, "steps": 400, "chunk": 200})
     return mc.fit(landmarks, "orthographic", config, 0, Session()), landmarks, reference
 
 
@@ -62,9 +63,9 @@ def test_reprojection_knows_no_translation_and_no_hidden_point(rng):
 
 @pytest.mark.fast
 def test_pseudo_huber_is_square_near_and_linear_far():
-    assert mc.pseudo_huber(1e-6) == pytest.approx(0.5 * 1e-6 / 0.01, rel=0.01)
-    assert mc.pseudo_huber(4.0) == pytest.approx(2.0, rel=0.01)
-    assert np.isfinite(jax.grad(lambda d: mc.pseudo_huber(jnp.sum(d**2)))(jnp.zeros(2))).all()
+    assert objectives._huber(1e-6) == pytest.approx(0.5 * 1e-6 / 0.01, rel=0.01)
+    assert objectives._huber(4.0) == pytest.approx(2.0, rel=0.01)
+    assert np.isfinite(jax.grad(lambda d: objectives._huber(jnp.sum(d**2)))(jnp.zeros(2))).all()
 
 
 @pytest.mark.fast
@@ -76,7 +77,7 @@ def test_the_record_reprojects_to_the_landmarks_in_their_units(make_categories, 
     keypoints = mc.keypoints_of(landmarks, category, 2)
     samples, plane, unit = mc.observe(landmarks, category, keypoints, np.float32([40, 30]), camera)
     truth = np.asarray(reference.camera_points) / unit[:, None, None]
-    found = mc._Found(truth, np.tile(np.eye(3, dtype=np.float32), (10, 1, 1)), None, None)
+    found = mc.Found(truth, np.tile(np.eye(3, dtype=np.float32), (10, 1, 1)), None, None)
     record = mc.reconstruct(landmarks, samples, plane, unit, found, Normalizer(camera, "rms"), "none")
     image = np.asarray(record.camera_points)[..., :2]
     np.testing.assert_allclose(image[seen], np.asarray(landmarks.points2d)[seen], atol=0.01)
@@ -89,7 +90,7 @@ def test_the_record_reprojects_to_the_landmarks_in_their_units(make_categories, 
 
 @pytest.mark.fast
 def test_a_variant_has_the_network_it_was_published_with():
-    base = mc.Config(variant="c3dpo").network(20, 2, 11)
+    base = mc.MultiCategory(variant="c3dpo").network(20, 2, 11)
     assert base.canonical
     assert (base.lifter.norm, base.lifter.rotation, base.lifter.nonnegative) == (
         "batch",
@@ -97,10 +98,10 @@ def test_a_variant_has_the_network_it_was_published_with():
         False,
     )
     assert (base.lifter.width, base.lifter.inner, base.lifter.blocks, base.modes) == (1024, 256, 6, 0)
-    ours = mc.Config(variant="ours", norm="none", rotation="6d").network(20, 2, 11)
+    ours = mc.MultiCategory(variant="ours", norm="none", rotation="6d").network(20, 2, 11)
     assert (ours.lifter.norm, ours.lifter.rotation, ours.lifter.nonnegative) == ("none", "6d", True)
     assert not ours.canonical
-    prior = mc.Config().network(20, 2, 11)
+    prior = mc.MultiCategory().network(20, 2, 11)
     assert (prior.lifter.basis, prior.modes) == (0, 20)
 
 
@@ -119,16 +120,16 @@ def test_a_variant_has_the_network_it_was_published_with():
 )
 def test_settings_that_cannot_work_are_refused(change):
     with pytest.raises(InputError, match=next(iter(change))):
-        mc.Config(**change)
+        mc.MultiCategory(**change)
 
 
 @pytest.mark.fast
 def test_partners_are_of_the_same_category_and_each_is_taken_once():
     category = jnp.asarray([0, 1, 1, 2, 0, 1, 0, 0, 2])
-    other = np.asarray(mc._partners(jax.random.key(0), category))
+    other = np.asarray(objectives._partners(jax.random.key(0), category))
     assert sorted(other) == list(range(9))
     np.testing.assert_array_equal(category[other], category)
-    assert (other != np.asarray(mc._partners(jax.random.key(1), category))).any()
+    assert (other != np.asarray(objectives._partners(jax.random.key(1), category))).any()
 
 
 # -------------------------------------------------------------------------------------------------- trainings
@@ -138,7 +139,7 @@ def test_partners_are_of_the_same_category_and_each_is_taken_once():
 def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, norm, tmp_path):
     """`c3dpo` has batch statistics and two networks, `ours` the cone and the cycle."""
     landmarks, _ = make_categories(np.random.default_rng(2), EACH)
-    config = mc.Config(variant=variant, norm=norm, holdout=0.0, **SMALL)
+    config = mc.MultiCategory(variant=variant, norm=norm, holdout=0.0, **SMALL)
     fitted = mc.fit(landmarks, "orthographic", config, 0, Session())
     shapes = np.asarray(fitted.reconstruction.points3d)
     assert np.isfinite(shapes).all()
@@ -155,7 +156,7 @@ def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, 
         )
         assert fitted.facts["cycle"][0]["objective"] == pytest.approx(error.sum() / seen.sum(), rel=1e-3)
     fitted.model.save(tmp_path / "model.npz")
-    again = mc.MultiCategory.load(tmp_path / "model.npz").lift(landmarks)
+    again = mc.MultiCategoryModel.load(tmp_path / "model.npz").lift(landmarks)
     np.testing.assert_array_equal(again.points3d, fitted.reconstruction.points3d)
     part = np.arange(50, 190)  # frozen statistics: no matter who else is lifted
     alone = fitted.model.lift(landmarks.select(part))
@@ -234,7 +235,7 @@ def test_what_the_model_does_not_know_is_refused_in_one_line(trained):
         assert "\n" not in str(error.value)
     few = landmarks.select(np.r_[0:8, 100:200])
     with pytest.raises(InputError, match="table: 8 samples with at least 4 of 9 points"):
-        mc.fit(few, "orthographic", mc.Config(**SMALL), 0, Session())
+        mc.fit(few, "orthographic", mc.MultiCategory(**SMALL), 0, Session())
 
 
 def test_a_users_c3dpo_file_trains_with_one_command(make_categories, tmp_path, capsys):

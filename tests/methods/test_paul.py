@@ -13,9 +13,10 @@ from scipy.spatial.transform import Rotation
 
 from jnrsfm import datasets
 from jnrsfm.errors import InputError
+from jnrsfm.geometry.cameras import Orthographic, Perspective
 from jnrsfm.inputs.observations import Observations
 from jnrsfm.methods import METHODS, Model, paul
-from jnrsfm.methods.paul.network import lower_level
+from jnrsfm.methods.paul.network import forward, lower_level
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
@@ -33,11 +34,11 @@ _lower = jax.jit(lower_level, static_argnums=(3, 4))
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def _all_of(both, seen, perspective, solver):
+def _all_of(both, seen, camera, solver):
     """Everything that the lower level gives, and the gradient of its misfit."""
 
     def value(s):
-        found = lower_level(s[0], s[1], seen, perspective, solver)
+        found = lower_level(s[0], s[1], seen, camera, solver)
         return jnp.sum(found[3]), found
 
     return jax.value_and_grad(value, has_aux=True)(both)
@@ -48,12 +49,9 @@ KINDS = ("generic", "planar", "collinear", "zero", "equal")
 
 def observations(points, weights, depth=None, dtype=jnp.float32):
     points, weights = jnp.asarray(points, dtype), jnp.asarray(weights, dtype)
-    n = len(points)
-    depth = jnp.ones(n, dtype) if depth is None else jnp.asarray(depth, dtype)
+    depth = jnp.ones(len(points), dtype) if depth is None else jnp.asarray(depth, dtype)
     nothing = jnp.zeros_like(weights)
-    return Observations(
-        points, weights, points, weights, depth, nothing, nothing, jnp.zeros(n), jnp.ones(n, dtype)
-    )
+    return Observations(points, weights, points, weights, depth, nothing)
 
 
 def case(kind, rng, frames=4, points=7):
@@ -91,7 +89,7 @@ def test_exact_lower_level_is_the_minimum_over_cameras_depths_and_hidden_points(
     weights[0, 2] = 0
     with jax.enable_x64(True):
         seen = observations(w, weights, dtype=jnp.float64)
-        misfit = _lower(jnp.asarray(first), jnp.asarray(second), seen, False, "exact")[3]
+        misfit = _lower(jnp.asarray(first), jnp.asarray(second), seen, Orthographic(), "exact")[3]
         found = float(jnp.sqrt(jnp.sum(misfit**2)))
     visible = weights[0] > 0
     target = w[0] - w[0][visible].mean(0)
@@ -123,7 +121,7 @@ def test_gradient_needs_none_through_the_exact_solver():
         seen = observations(w, np.ones(w.shape[:2]), dtype=jnp.float64)
 
         def loss(s):
-            return jnp.mean(jnp.sqrt(jnp.sum(_lower(s[0], s[1], seen, False, "exact")[3] ** 2, -1)))
+            return jnp.mean(jnp.sqrt(jnp.sum(_lower(s[0], s[1], seen, Orthographic(), "exact")[3] ** 2, -1)))
 
         both = jnp.stack([jnp.asarray(first), jnp.asarray(second)])
         grad = jax.jit(jax.grad(loss))(both)
@@ -141,7 +139,7 @@ def test_linear_solver_is_the_stacked_least_squares_of_the_paper_and_differentia
     w = w - w.mean(1, keepdims=True)
     with jax.enable_x64(True):
         seen = observations(w, np.ones(w.shape[:2]), dtype=jnp.float64)
-        low = lambda a, b: _lower(a, b, seen, False, "linear")
+        low = lambda a, b: _lower(a, b, seen, Orthographic(), "linear")
         _, rotation, turned, _ = low(jnp.asarray(first), jnp.asarray(second))
         for f in range(2):
             stacked = np.r_[first[f], second[f]]
@@ -160,15 +158,15 @@ def test_linear_solver_is_the_stacked_least_squares_of_the_paper_and_differentia
 
 @pytest.mark.fast
 @pytest.mark.parametrize("solver", ["exact", "linear"])
-@pytest.mark.parametrize("perspective", [False, True])
+@pytest.mark.parametrize("camera", [Orthographic(), Perspective()], ids=lambda c: c.name)
 @pytest.mark.parametrize("kind", KINDS)
-def test_values_and_gradients_are_finite_in_float32(kind, perspective, solver):
+def test_values_and_gradients_are_finite_in_float32(kind, camera, solver):
     first, second, w = case(kind, np.random.default_rng(3))
     weights = np.ones(w.shape[:2])
     weights[0, 3:] = 0  # three points left
     seen = observations(0.2 * w, weights, np.full(len(w), 5.0))
     both = jnp.stack([jnp.asarray(first, jnp.float32), jnp.asarray(second, jnp.float32)])
-    chex.assert_tree_all_finite(_all_of(both, seen, perspective, solver))
+    chex.assert_tree_all_finite(_all_of(both, seen, camera, solver))
 
 
 @pytest.mark.fast
@@ -184,7 +182,13 @@ def test_lower_level_finds_the_camera_of_an_exact_image(perspective):
     weights[:, 0] = 0
     with jax.enable_x64(True):
         seen = observations(image, weights, depth if perspective else None, dtype=jnp.float64)
-        found = _lower(jnp.asarray(shape), jnp.asarray(shape), seen, perspective, "exact")
+        found = _lower(
+            jnp.asarray(shape),
+            jnp.asarray(shape),
+            seen,
+            Perspective() if perspective else Orthographic(),
+            "exact",
+        )
     limit = 2e-2 if perspective else 1e-6  # three rounds of POSIT at a depth of four times the object's size
     np.testing.assert_allclose(np.asarray(found[1]), turn, atol=limit)
 
@@ -201,7 +205,7 @@ def test_hidden_points_do_not_leak(codes, camera):
     results = []
     for points in stored:
         info = METHODS["paul"]
-        config = paul.Config(**TINY, codes=codes, starts=("random",), solver="linear", scale_correction=0)
+        config = paul.Paul(**TINY, codes=codes, starts=("random",), solver="linear", scale_correction=0)
         found = info.fit(landmarks.replace(points2d=points), camera, config, 0, Session())
         results.append(np.asarray(found.reconstruction.camera_points))
         assert np.isfinite(results[-1]).all()
@@ -210,7 +214,7 @@ def test_hidden_points_do_not_leak(codes, camera):
 
 def test_observed_points_keep_their_place():
     landmarks = few(missing=0.2)
-    config = paul.Config(**TINY, starts=("rigid",))
+    config = paul.Paul(**TINY, starts=("rigid",))
     found = METHODS["paul"].fit(landmarks, "orthographic", config, 0, Session()).reconstruction
     visible = np.asarray(landmarks.visible)
     image = np.asarray(found.camera_points)[..., :2]
@@ -224,21 +228,26 @@ def test_observed_points_keep_their_place():
 # -------------------------------------------------------------------------------------------------- objective
 
 
-def value_and_terms(change, start=None, hold=0.0, progress=1.0):
-    """Loss of a network as initialised, its terms, and the trainer."""
+def value_and_terms(change, start=None, floor=0.0, progress=1.0):
+    """Loss of a network as initialised, its terms, and the fit."""
     landmarks = few()
-    config = paul.Config(**TINY, solver="linear", **change).resolved(landmarks.n_frames)
-    trainer = paul._Trainer(landmarks, "orthographic", config)
-    data = trainer.batch(trainer.normalizer(landmarks)[0], start, hold)
-    params = trainer.network.init(jax.random.key(0))
-    run = jax.jit(
-        lambda p, d: (trainer.objective(p, d, jax.random.key(1), progress)[0], trainer.terms(p, d, 1.0))
+    config = paul.Paul(**TINY, solver="linear", **change).resolved(landmarks.n_frames)
+    run = paul._Fit(landmarks, "orthographic", config, 0, Session())
+    data = run.batch(run.seen, start)
+    params, _ = run.network.init(jax.random.key(0))
+    known = float(start is not None)
+    hyper = {"free": 1.0, "anchor_weight": known, "anchor_floor": floor, "progress": progress}
+    value = jax.jit(
+        lambda p, d: (
+            run.objective(p, {}, d, jax.random.key(1), hyper)[0],
+            forward(run.network, run.rule, p, d, 1.0),
+        )
     )
-    loss, terms = run(params, data)
-    return float(loss), jax.tree.map(np.asarray, terms), trainer
+    loss, terms = value(params, data)
+    return float(loss), jax.tree.map(np.asarray, terms), run
 
 
-def test_what_is_held_of_the_pull_stays_to_the_end():
+def test_the_floor_of_the_anchor_weight_stays_to_the_end():
     start = np.random.default_rng(0).normal(size=(14, few().n_points, 3))
     free, terms, _ = value_and_terms({}, start)
     held, _, _ = value_and_terms({}, start, 0.25)
@@ -249,9 +258,9 @@ def test_what_is_held_of_the_pull_stays_to_the_end():
 
 
 def test_smoothness_is_the_second_difference_within_clips():
-    plain, terms, trainer = value_and_terms({})
+    plain, terms, run = value_and_terms({})
     smooth, _, _ = value_and_terms({"smooth": 2.0})
-    clips = [np.flatnonzero(trainer.sequence == c) for c in np.unique(trainer.sequence)]
+    clips = [np.flatnonzero(run.sequence == c) for c in np.unique(run.sequence)]
     bent = np.concatenate([np.diff(terms.shape[c], 2, axis=0) for c in clips])
     assert len(bent) == 14 - 2 * len(clips)
     assert smooth - plain == pytest.approx(2.0 * np.sqrt((bent**2).sum(-1).mean(-1)).mean(), rel=1e-3)
@@ -269,7 +278,7 @@ def test_nuclear_norm_is_that_of_the_shapes_of_the_decoder():
 
 def test_model_lifts_and_is_saved(tmp_path):
     landmarks = few(frames=40)
-    config = paul.Config(**{**TINY, "steps": 9}, codes="free", batch=0, starts=("random",), solver="linear")
+    config = paul.Paul(**{**TINY, "steps": 9}, codes="free", batch=0, starts=("random",), solver="linear")
     fitted = METHODS["paul"].fit(landmarks, "orthographic", config, 0, Session())
     assert isinstance(fitted.model, Model)
     lifted = fitted.model.lift(landmarks)
@@ -283,9 +292,9 @@ def test_model_lifts_and_is_saved(tmp_path):
 
 def test_bad_settings_are_one_line():
     landmarks = few()
-    for bad in ({"bottleneck": 0}, {"holdout": 1.0}, {"starts": ()}, {"smooth": -1.0}, {"hold": 1.5}):
+    for bad in ({"bottleneck": 0}, {"holdout": 1.0}, {"starts": ()}, {"smooth": -1.0}, {"anchor_floor": 1.5}):
         with pytest.raises(InputError):
-            METHODS["paul"].fit(landmarks, "orthographic", paul.Config(**{**TINY, **bad}), 0, Session())
+            METHODS["paul"].fit(landmarks, "orthographic", paul.Paul(**{**TINY, **bad}), 0, Session())
 
 
 # --------------------------------------------------------------------------------------------------- training
@@ -305,7 +314,7 @@ def test_training_recovers_a_deforming_shape_and_a_broken_solver_would_not():
     camera = np.einsum("fpj,fij->fpi", shape, turn)
     reference = Reconstruction(points3d=shape, cameras=Cameras(rotations=turn))
     landmarks = Landmarks(points2d=camera[..., :2], visible=np.ones((frames, points), bool))
-    config = paul.Config(
+    config = paul.Paul(
         steps=500,
         chunk=250,
         warmup=50,

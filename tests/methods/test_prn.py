@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jnrsfm.errors import InputError
-from jnrsfm.inputs.observations import Normalizer
+from jnrsfm.losses import low_rank_cost
 from jnrsfm.methods import prn
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
@@ -42,65 +42,30 @@ def nodding(rng, frames=F, points=P, step=7.5):
 def settings(**changes):
     """Small enough for a test, the rest as by default."""
     small = {"steps": 300, "chunk": 100, "warmup": 20, "width": 48, "blocks": 1, "window": 24}
-    return prn.Config(**{**small, **changes})
+    return prn.Prn(**{**small, **changes})
 
 
 # ------------------------------------------------------------------------------------------------------ parts
 
 
 @pytest.mark.fast
-def test_windows_stay_in_their_clips_and_cover_them():
-    sequence = np.repeat([5, 2, 9], [20, 7, 3])
-    frames, present = prn.window_frames(sequence, 8, 4)
-    assert frames.shape[1] == 8
-    assert set(frames[present]) == set(range(30))
-    for row, here in zip(frames, present, strict=True):
-        assert len(set(sequence[row])) == 1
-        assert (np.diff(row[here]) == 1).all()
-    assert (~present).sum() == (8 - 7) + (8 - 3)
-    assert prn.window_frames(sequence, 100, 4)[0].shape == (3, 20)
-
-
-@pytest.mark.fast
-def test_windows_of_spaced_frames_stay_in_their_clips_and_cover_them():
-    sequence = np.repeat([5, 2, 9], [20, 7, 2])
-    frames, present = prn.window_frames(sequence, 5, 2, spacing=3)
-    assert set(frames[present]) == set(range(29))
-    for row, here in zip(frames, present, strict=True):
-        assert len(set(sequence[row])) == 1
-        assert (np.diff(row[here]) == 3).all()
-
-
-@pytest.mark.fast
-@pytest.mark.parametrize(("n", "length"), [(50, 8), (50, 50), (7, 20)])
-def test_drawn_windows_hold_every_frame_about_as_often(n, length):
-    frames, present = prn.drawn_frames(n, length, 3)
-    assert present.all()
-    assert all(len(set(row)) == min(n, length) for row in frames)
-    count = np.bincount(frames.ravel(), minlength=n)
-    rounds = frames.size / (n // frames.shape[1] * frames.shape[1])
-    assert count.min() >= 0.6 * rounds  # the last frames of a round, too few for a window, are left out
-    assert count.max() <= rounds
-    other = prn.drawn_frames(n, length, 4)[0]
-    assert (length < n) == (not np.array_equal(frames, other))
-
-
-@pytest.mark.fast
 def test_where_a_solver_has_too_little_the_start_is_rigid(rng):
     landmarks, _ = nodding(rng)
-    data, _ = Normalizer("orthographic", "rms").fitted(landmarks)(landmarks.select(slice(0, 5)))
-    begin = lambda kind: prn.start_shapes(data, None, kind, 0, Session())
-    assert np.array_equal(begin("pnd"), begin("rigid"))
-    assert np.abs(begin("rigid")[..., 2]).max() > 0.1
-    assert np.array_equal(begin("flat")[..., :2], begin("rigid")[..., :2])
-    assert not begin("flat")[..., 2].any()
+    few = landmarks.select(slice(0, 5))
+    z = {
+        kind: np.asarray(prn._Fit(few, "orthographic", settings(start=kind, holdout=0.0), 0, Session()).z)
+        for kind in ("pnd", "rigid", "flat")
+    }
+    np.testing.assert_array_equal(z["pnd"], z["rigid"])
+    assert np.abs(z["rigid"]).max() > 0.1
+    assert not z["flat"].any()
 
 
 @pytest.mark.parametrize("cost", ["log-determinant", "nuclear"])
 def test_low_rank_cost_knows_the_true_depths_and_not_the_camera(rng, cost):
     _, reference = nodding(rng)
     shapes = jnp.asarray(reference.camera_points / 20, jnp.float32)
-    value = jax.jit(lambda x, present: prn.low_rank_cost(x, present, cost, 0.005))
+    value = jax.jit(lambda x, present: low_rank_cost(x, present, cost, 0.005))
     all_frames = np.ones(F, np.float32)
     true = value(shapes, all_frames)
     turned = np.einsum("fpj,fij->fpi", shapes, np.asarray(reference.rotations)[::-1])
@@ -114,7 +79,7 @@ def test_low_rank_cost_knows_the_true_depths_and_not_the_camera(rng, cost):
 
 def test_any_network_may_give_the_shapes(rng):
     """The cost takes shapes and gives a finite gradient, also of flat and of equal ones."""
-    config = prn.Config()
+    config = prn.Prn()
     points = jnp.asarray(rng.normal(size=(2, 8, P, 2)), jnp.float32)
     weights, present = jnp.ones((2, 8, P)), jnp.ones((2, 8))
     grad = jax.jit(jax.grad(lambda x: prn.procrustean_cost(x, points, weights, present, config)[0]))
@@ -137,12 +102,12 @@ def test_any_network_may_give_the_shapes(rng):
         {"epsilon": 0.0},
         {"epsilon": 0.1},
         {"weight": -1.0},
-        {"hold": 1.5},
+        {"anchor_floor": 1.5},
     ],
 )
 def test_settings_that_cannot_work_are_refused(change):
     with pytest.raises(InputError, match=next(iter(change))):
-        prn.Config(**change)
+        prn.Prn(**change)
 
 
 # -------------------------------------------------------------------------------------------------- trainings
@@ -177,22 +142,24 @@ def test_free_shapes_reconstruct_a_sequence_with_gaps(rng):
     assert np.std(found[0].points3d, 0).max() < 0.5 * np.std(found[0].camera_points, 0).max()
 
 
-def test_what_is_held_of_the_pull_stays_to_the_end(rng):
+def test_the_floor_of_the_anchor_weight_stays_to_the_end(rng):
     """To the depths of the normal distribution, in the search and after; not to those of a rigid shape."""
     landmarks, _ = nodding(rng)
 
-    def loss(hold, start="pnd", phase="final"):
-        config = settings(hold=hold, start=start, window=F)
-        trainer = prn._Trainer(landmarks, "orthographic", config, 0, Session())
-        params = trainer.network.init(jax.random.key(0))
-        data = getattr(trainer, phase)
-        shapes = trainer.network(params, data.frame, data.inputs, data.trust)
+    def loss(floor, start="pnd", annealed=1.0):
+        config = settings(anchor_floor=floor, start=start, window=F)
+        run = prn._Fit(landmarks, "orthographic", config, 0, Session())
+        params, _ = run.network.init(jax.random.key(0))
+        data = run.batch(run.seen)
+        shapes = run.network.module(params)(data.inputs, data.input_confidence)
         away = float(jnp.mean((shapes[..., 2] - data.z) ** 2))
-        return float(jax.jit(trainer.objective)(params, data, jax.random.key(1), 1.0)[0]), away
+        hyper = {"annealed": annealed, "anchor_weight": 1.0, "anchor_floor": run.floor, "progress": 1.0}
+        value = jax.jit(run.objective)(params, {}, data, jax.random.key(1), hyper)
+        return float(value[0]), away
 
-    for phase in ("search", "final"):
-        held, away = loss(0.5, phase=phase)
-        assert held - loss(0.0, phase=phase)[0] == pytest.approx(0.5 * away, rel=1e-3)
+    for annealed in (0.0, 1.0):
+        held, away = loss(0.5, annealed=annealed)
+        assert held - loss(0.0, annealed=annealed)[0] == pytest.approx(0.5 * away, rel=1e-3)
     assert loss(0.5, "rigid")[0] == loss(0.0, "rigid")[0]
 
 
@@ -209,7 +176,7 @@ def test_network_trains_lifts_and_is_saved(rng, tmp_path):
     image = np.asarray(landmarks.select(rest).points2d)  # observed points keep their x and y
     np.testing.assert_allclose(lifted.camera_points[..., :2], image, atol=1e-3 * np.ptp(image))
     fitted.model.save(tmp_path / "model.npz")
-    again = prn.PRN.load(tmp_path / "model.npz").lift(landmarks.select(rest))
+    again = prn.PrnModel.load(tmp_path / "model.npz").lift(landmarks.select(rest))
     assert np.array_equal(again.points3d, lifted.points3d)
     with pytest.raises(InputError, match="12 points"):
         fitted.model.lift(
@@ -221,7 +188,7 @@ def test_network_trains_lifts_and_is_saved(rng, tmp_path):
 def test_a_file_that_is_no_model_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", about=np.array('{"method": "other"}'))
     with pytest.raises(InputError, match="not a model of prn"):
-        prn.PRN.load(tmp_path / "other.npz")
+        prn.PrnModel.load(tmp_path / "other.npz")
 
 
 @pytest.mark.fast

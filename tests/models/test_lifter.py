@@ -41,9 +41,8 @@ def test_batch_statistics_measured_on_a_set_are_those_of_the_set(rng):
     np.testing.assert_allclose(measured, norm(x, "batch"))
     np.testing.assert_allclose(norm(x, "frozen"), measured, atol=1e-5)
     np.testing.assert_allclose(norm(x[:1], "frozen"), measured[:1], atol=1e-5)
-    grads = nnx.grad(lambda m: jnp.sum(m(x[:5], "frozen") ** 2))(norm)
-    assert (np.asarray(grads["mean"][...]) == 0).all()
-    assert (np.asarray(grads["variance"][...]) == 0).all()
+    grads = nnx.grad(lambda m: jnp.sum(m(x[:5], "frozen") ** 2))(norm)  # statistics are no parameters
+    assert set(grads) == {"scale", "shift"}
     assert np.abs(grads["scale"][...]).max() > 0
 
 

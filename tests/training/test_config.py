@@ -2,10 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jnrsfm.errors import InputError
-from jnrsfm.training import TrainConfig
+from jnrsfm.training import TrainConfig, scheduled
+from jnrsfm.training.optimizers import evaluated
 
 pytestmark = pytest.mark.fast
 
@@ -16,7 +18,8 @@ pytestmark = pytest.mark.fast
         ("steps", 0), ("batch", -1), ("restarts", -1), ("chunk", 0), ("learning_rate", 0.0),
         ("learning_rate", float("nan")), ("prune_at", (0.5, 0.2)), ("prune_at", (0.2, 0.2)),
         ("prune_at", (1.0,)), ("microbatch", -1),
-        ("warmup", -1), ("clip_norm", -1.0), ("clip_norm", float("nan")), ("checkpoint_seconds", -1.0),
+        ("average", 1.0), ("warmup", -1), ("clip_norm", -1.0), ("clip_norm", float("nan")),
+        ("checkpoint_seconds", -1.0),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_by_name(name, value):
@@ -63,8 +66,39 @@ def test_the_gradient_is_clipped_by_its_global_norm(limit, norm):
     gradient = {"a": jnp.array([30.0]), "b": jnp.array([0.0, -40.0])}  # norm 50
     optimizer = TrainConfig(clip_norm=limit).optimizer()
     params = {"a": jnp.zeros(1), "b": jnp.zeros(2)}
-    _, state = optimizer.update(gradient, optimizer.init(params), params)
-    moments = [s.mu for s in (state if limit else (state,)) if hasattr(s, "mu")]
-    (mu,) = moments  # Adam's first moment is a tenth of what it was given
+    _, state = optimizer.update(gradient, optimizer.init(params), params, step=0, steps=10.0)
+    (mu,) = [s.mu for s in state if hasattr(s, "mu")]  # Adam's first moment is a tenth of what it was given
     np.testing.assert_allclose(mu["a"], [0.1 * norm * 0.6], rtol=1e-5)
     np.testing.assert_allclose(mu["b"], [0, -0.1 * norm * 0.8], rtol=1e-5)
+
+
+def test_the_average_of_the_parameters_is_that_of_its_formula():
+    optimizer = TrainConfig(
+        clip_norm=0.0, average=0.5, warmup=0, schedule="constant", learning_rate=0.1
+    ).optimizer()
+    params = jnp.array([1.0])
+    state, average = optimizer.init(params), params
+    for step in range(6):
+        updates, state = optimizer.update(jnp.array([1.0]), state, params, step=step, steps=6.0)
+        params = params + updates
+        decay = min(0.5, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * params
+    np.testing.assert_allclose(evaluated(params, state), average, rtol=1e-6)
+    np.testing.assert_allclose(params, 1 - 0.6, rtol=1e-4)
+    assert evaluated(params, TrainConfig().optimizer().init(params)) is params
+
+
+def test_groups_of_parameters_go_at_rates_of_their_own_and_frozen_ones_stand_still():
+    """`optax.multi_transform` passes the phase's numbers on to the schedules of its groups."""
+    label = {"backbone": "slow", "head": "fast", "fixed": "frozen"}
+    optimizer = optax.multi_transform(
+        {
+            "slow": scheduled(lambda step, steps: 0.1 * (1 - step / steps)),
+            "fast": scheduled(lambda step, steps: 1.0),
+            "frozen": optax.set_to_zero(),
+        },
+        label,
+    )
+    params = dict.fromkeys(label, jnp.ones(1))
+    updates, _ = optimizer.update(params, optimizer.init(params), params, step=5, steps=10.0)
+    np.testing.assert_allclose([updates[k][0] for k in label], [-0.05, -1.0, 0.0])

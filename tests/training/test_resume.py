@@ -18,14 +18,14 @@ SETTINGS = {"restarts": 4, "prune_at": (0.5,), "checkpoint_seconds": 0.0}
 
 def run(toy, session, **settings):
     engine = toy.engine(session, **(SETTINGS | settings))
-    first = engine.train(toy.data, toy.key, phase="one")
-    return engine.train(toy.data, jax.random.key(5), phase="two", steps=12, start=first.all_params)
+    first = toy.train(engine, name="one")
+    return toy.train(engine, jax.random.key(5), name="two", steps=12, start=first.alive)
 
 
 def same(a, b):
     assert a.restarts == b.restarts
     assert a.criteria == b.criteria
-    for x, y in zip(jax.tree.leaves(a.all_params), jax.tree.leaves(b.all_params), strict=True):
+    for x, y in zip(jax.tree.leaves(a.alive), jax.tree.leaves(b.alive), strict=True):
         np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
 
 
@@ -147,11 +147,11 @@ def test_a_damaged_checkpoint_is_one_line_and_the_one_before_serves(toy, whole, 
 def test_a_checkpoint_of_another_network_is_refused(toy, stopping, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(toy, stopping(tmp_path, 2))
-    other = toy.problem._replace(init=lambda key: {**toy.problem.init(key), "more": jax.random.normal(key)})
+    other = toy.problem._replace(
+        init=lambda key: ({**toy.problem.init(key)[0], "more": jax.random.normal(key)}, {})
+    )
     with pytest.raises(InputError, match="belongs to other settings"):
-        toy.engine(Session(tmp_path, resume=True), problem=other, **SETTINGS).train(
-            toy.data, toy.key, phase="one"
-        )
+        toy.train(toy.engine(Session(tmp_path, resume=True), problem=other, **SETTINGS), name="one")
 
 
 def test_checkpoints_keep_the_last_two_and_the_values_to_the_bit(tmp_path):

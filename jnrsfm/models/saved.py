@@ -2,7 +2,7 @@
 
     class MyModel(NetworkModel):
         METHOD = "my-method"
-        network_of = staticmethod(lambda config: Network.of(NetworkConfig(**config)))
+        network_of = staticmethod(lambda config: Network.of(MyModule, MyConfig(**config)))
 
 has `save(path)` and `load(path)`. A subclass that is a frozen dataclass with further fields that JSON holds (numbers,
 strings, flat tuples, None) has them written and read too; arrays belong in `params`.
@@ -27,7 +27,7 @@ _Model = TypeVar("_Model", bound="NetworkModel")  # beartype refuses Self on sin
 @dataclasses.dataclass(frozen=True, eq=False)
 class NetworkModel:
     """What every trained network needs to lift frames: itself, its parameters (a pytree), and the way to and from its
-    unit. `network` has a `config` (a dataclass that JSON holds, with `n_points`) and `init(key) -> params`."""
+    unit. `network` has a `config` (a dataclass that JSON holds, with `n_points`)."""
 
     METHOD: ClassVar[str]
 
@@ -41,6 +41,11 @@ class NetworkModel:
     def network_of(config: dict[str, Any]) -> Any:
         """The network of a config's fields, without arrays."""
         raise NotImplementedError
+
+    @staticmethod
+    def blank(network: Any) -> Any:
+        """Parameters of the right shapes, whatever their values."""
+        return network.init(jax.random.key(0))[0]
 
     @property
     def camera(self) -> str:
@@ -87,9 +92,9 @@ class NetworkModel:
                     raise ValueError(f"it is one of {method}")
                 network = cls.network_of(about.pop("network"))
                 normalizer = Normalizer(**about.pop("normalizer"), covariance=file.get("covariance"))
-                like = jax.eval_shape(network.init, jax.random.key(0))
+                like = jax.eval_shape(lambda: cls.blank(network))
                 params = jax.tree_util.tree_map_with_path(
-                    lambda k, leaf: jnp.asarray(file[_key(k)], leaf.dtype).reshape(leaf.shape), like
+                    lambda k, leaf: jnp.asarray(file[_stored(file, k)], leaf.dtype).reshape(leaf.shape), like
                 )
                 return cls(network=network, params=params, normalizer=normalizer, **about)
         except (
@@ -103,6 +108,13 @@ class NetworkModel:
 
 def _key(path) -> str:
     return "params" + jax.tree_util.keystr(path)
+
+
+def _stored(file, path) -> str:
+    """The key of a leaf; files of version 0.1 kept running statistics among the parameters."""
+    key = _key(path)
+    old = key.replace("['model_state']", "['nets']")
+    return key if key in file or old not in file else old
 
 
 def _fields(record) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from jnrsfm.errors import InputError
 from jnrsfm.inputs.observations import Normalizer
-from jnrsfm.methods.saving import NetworkModel
+from jnrsfm.models.saved import NetworkModel
 from jnrsfm.types import Landmarks
 
 pytestmark = pytest.mark.fast
@@ -27,7 +27,8 @@ class Network(NamedTuple):
     config: Config
 
     def init(self, key):
-        return {"layers": [jnp.zeros(n) for n in self.config.sizes], "bias": jax.random.normal(key, (2,))}
+        params = {"layers": [jnp.zeros(n) for n in self.config.sizes], "bias": jax.random.normal(key, (2,))}
+        return params, {}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class Mine(NetworkModel):
 def mine(**changes):
     network = Network(Config(4, (3, 5)))
     normalizer = Normalizer("orthographic", "rms", 2.5, np.eye(4, dtype=np.float32))
-    fields = {"params": network.init(jax.random.key(1)), "names": None, "mirror": "set"} | changes
+    fields = {"params": network.init(jax.random.key(1))[0], "names": None, "mirror": "set"} | changes
     return Mine(network=network, normalizer=normalizer, **fields)
 
 

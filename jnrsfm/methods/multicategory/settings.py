@@ -1,0 +1,91 @@
+"""What the multi-category lifter can be told."""
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+from jnrsfm.errors import InputError
+from jnrsfm.methods.multicategory.network import NetworkConfig
+from jnrsfm.models.lifter import LifterConfig
+from jnrsfm.training import TrainConfig
+
+Variant = Literal["c3dpo-base", "c3dpo", "ours-base", "ours", "procrustean"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiCategory(TrainConfig):
+    """Settings of the multi-category lifter. "variant" means: what the variant was published with."""
+
+    variant: Variant = "procrustean"
+    """Which system (module docstring)."""
+    steps: int = 4000
+    """Optimiser steps."""
+    batch: int = 256
+    """Samples in a step."""
+    microbatch: int = 256
+    """Most samples in a slice of a batch; batch statistics are those of a slice."""
+    basis: int = 10
+    """Number of basis shapes."""
+    width: int = 1024
+    """Hidden units."""
+    blocks: int = 6
+    """Residual blocks."""
+    norm: Literal["variant", "batch", "layer", "none"] = "variant"
+    """Normalisation of the network: the batch's for C3DPO, else layer normalisation."""
+    rotation: Literal["variant", "exponential", "6d", "9d"] = "variant"
+    """How the head makes a rotation: exponential coordinates for C3DPO, else projected from nine numbers."""
+    in_plane: float = np.pi / 8
+    """Largest in-plane turn of the augmentation, in radians."""
+    cycle: float = 0.5
+    """Share of the steps with the cycle, at the end (variant ours)."""
+    cycle_weight: float = 0.1
+    """Weight of the camera loss and of the shape loss of the cycle."""
+    cycle_cameras: Literal["found", "any"] = "found"
+    """Cameras of the cycle: those that the network finds for other samples of the category, or any rotation."""
+    hide: float = 0.5
+    """Most points of a sample that the procrustean variant hides at random from the network in training."""
+    modes: int = 20
+    """Most directions in which the shapes of a category vary (procrustean)."""
+    polish: int = 4
+    """Steps by which lifting improves the network's rotation on the likelihood of the image (procrustean)."""
+    holdout: float = 0.05
+    """Share of the observed points that training does not see, to measure the quality without labels."""
+
+    def __post_init__(self):
+        """Raise InputError if a setting cannot work."""
+        super().__post_init__()
+        if not 0 <= self.holdout < 1 or not 0 <= self.cycle <= 1 or not 0 <= self.hide < 1:
+            raise InputError(
+                f"holdout is {self.holdout}, cycle {self.cycle} and hide {self.hide}: shares from 0, holdout and hide "
+                "below 1"
+            )
+        if self.select == "heldout":
+            raise InputError("select is 'heldout': restarts of this method are ranked by the objective")
+        if self.variant == "ours" and self.norm == "batch" and self.cycle == 1:
+            raise InputError(
+                "cycle is 1 with norm 'batch': the cycle needs the statistics of a network trained without it: give "
+                "cycle below 1, or norm 'layer'"
+            )
+        if self.modes < 1 or self.polish < 0:
+            raise InputError(f"modes is {self.modes} and polish {self.polish}: give at least 1 and 0")
+
+    def network(self, n_points: int, n_categories: int, members: int) -> NetworkConfig:
+        """The network that the variant asks for, for categories of at most `members` keypoints."""
+        published = self.variant.startswith("c3dpo")
+        norm = ("batch" if published else "layer") if self.norm == "variant" else self.norm
+        rotation = ("exponential" if published else "9d") if self.rotation == "variant" else self.rotation
+        prior = self.variant == "procrustean"
+        lifter = LifterConfig(
+            n_points, 0 if prior else self.basis, self.width, max(1, self.width // 4), self.blocks, norm, rotation,
+            self.variant.startswith("ours"),
+        )  # fmt: skip
+        return NetworkConfig(
+            n_points,
+            n_categories,
+            members,
+            lifter,
+            self.variant == "c3dpo",
+            self.modes if prior else 0,
+            self.polish,
+        )
