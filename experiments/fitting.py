@@ -20,6 +20,7 @@ from experiments.cases import Case, split_clips
 from jnrsfm import metrics
 from jnrsfm.config import from_plain, to_plain
 from jnrsfm.methods import METHODS
+from jnrsfm.runs import write_file
 
 
 def device() -> str:
@@ -55,8 +56,8 @@ def run(case: Case, folder: Path, here: Path) -> dict[str, Any]:
         "set": case.set, "setting": case.setting, "method": method.name, "camera": case.camera,
         "protocols": metrics.evaluate(result.reconstruction, reference),
         **extra,
-        "heldout": _first(result.facts, "heldout"), "objective": _first(result.facts, "objective"),
-        "facts": result.facts, "card": result.card,
+        "heldout": _first(result.diagnostics, "heldout"), "objective": _first(result.diagnostics, "objective"),
+        "facts": result.diagnostics, "card": result.quality,
         "seconds": round(seconds, 1), "device": device(), "headline": case.headline,
         "scale_free": reference.cameras.model == "perspective", "seed": case.seed,
         "config": to_plain(result.config),
@@ -91,9 +92,7 @@ def main(argv: Sequence[str], here: Path, cases: Sequence[Case], write_tables: C
     for case in chosen:
         print(f"== {case.name}", file=sys.stderr, flush=True)
         row = run(case, folder, here)
-        beside = results / f"{case.name}.tmp"
-        beside.write_text(json.dumps(row, indent=1) + "\n")
-        beside.replace(results / f"{case.name}.json")
+        write_file(results / f"{case.name}.json", json.dumps(row, indent=1) + "\n")
         errors = {p: v.get("normalized_error") for p, v in row["protocols"].items()}
         print(case.name, errors, row["seconds"], flush=True)
     write_tables()

@@ -1,4 +1,4 @@
-"""The library in three calls: `fit`, `load`, `write_run_report`; and the demo."""
+"""The library in a few calls: `read`, `fit`, `load`, `lift`, `write_run_report`; and the demo."""
 
 import dataclasses
 import time
@@ -8,39 +8,96 @@ from typing import Any
 
 import numpy as np
 
-from jnrsfm import datasets, io, metrics
-from jnrsfm.config import from_plain, read_yaml, to_plain, to_yaml
+from jnrsfm import citations, datasets, io, metrics, report, runs
+from jnrsfm.config import from_plain, to_plain
 from jnrsfm.errors import InputError
 from jnrsfm.methods import METHODS, Fitted, MethodInfo, Model
-from jnrsfm.methods.base import Latent
+from jnrsfm.report import Contents
 from jnrsfm.training import Session
-from jnrsfm.types import Landmarks, Reconstruction
+from jnrsfm.types import Landmarks, Reconstruction, Result, ResultCode
 
-MODEL_FILE = "model.npz"
-RECONSTRUCTION_FILE = "reconstruction.npz"
-LANDMARKS_FILE = "landmarks.npz"
-CARD_FILE = "card.json"
-LATENT_FILE = "codes.npz"
-RATES_BEFORE = "learning_rates_before"  # in config.yaml, where a run was resumed at a lower rate
+DEFAULT_METHOD = "deep-nrsfm++"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FitResult:
-    """What `fit` gives: 3D, the model (learned methods), the label-free report card, the training record, the
-    resolved settings, the run folder, and plain figures of the method."""
+    """What `fit` gives.
 
-    reconstruction: Reconstruction
-    model: Model | None
-    card: dict[str, Any]
+    `result`: the 3D, of the type that the method gives (`Reconstruction`: points). `model` lifts unseen frames
+    (learned methods). `quality`: what to expect of it, without ground truth (`metrics.assess`). `code` says how the fit
+    ended, `code.advice` what to do. `diagnostics`: plain values of the method. `history`: the training record.
+    `config`: the settings as resolved. `out`: the run folder. `scores`: errors by protocol, where a reference was
+    given.
+    """
+
+    result: Result
+    model: "TrainedModel | None"
+    quality: dict[str, Any]
     history: list[dict[str, Any]]
     config: Any
     out: Path | None
-    facts: dict[str, Any]
+    diagnostics: dict[str, Any]
+    code: ResultCode = ResultCode.CONVERGED
+    scores: dict[str, Any] | None = None
+    contents: Contents | None = dataclasses.field(default=None, repr=False)
+
+    @property
+    def reconstruction(self) -> Reconstruction:
+        """The result as a reconstruction of points. Raises InputError where the method gives something else."""
+        if not isinstance(self.result, Reconstruction):
+            raise InputError(f"the result is a {type(self.result).__name__}: it stands in `.result`")
+        return self.result
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """What one camera leaves open, how each was resolved, and how surely."""
+        return self.result.resolved
+
+    @property
+    def fig(self) -> Any:
+        """The matplotlib figure that a run keeps as `report.png`. Raises InputError without matplotlib."""
+        return report.figure(self.contents or self.result)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result itself to one file (`out` has the whole run). Raises InputError."""
+        return self.result.save(path)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A trained model that checks what it is given, as `fit` does; `model` is the method's own.
+
+    The checks: structure of the landmarks, enough points for its camera, at least one frame.
+    """
+
+    model: Model
+
+    @property
+    def camera(self) -> str:
+        """The camera model that it was trained for."""
+        return self.model.camera
+
+    def lift(self, landmarks: Landmarks, where: str = "landmarks") -> Reconstruction:
+        """3D of unseen frames with the same points, one forward pass.
+
+        Raises InputError, led by `where`, for landmarks that are unsound, do not suffice, or have other points.
+        """
+        io.check_landmarks(landmarks, self.camera, where, min_frames=1)
+        return self.model.lift(landmarks)
+
+    def save(self, path: str | Path) -> None:
+        """Write it to one npz file. Raises InputError where it cannot be written."""
+        self.model.save(Path(path))
+
+
+def read(path: str | Path, format: str | None = None, **options: Any) -> Landmarks:
+    """Landmarks of a file in any registered format (`jnrsfm.io.read_landmarks`). Raises InputError, one line."""
+    return io.read_landmarks(path, format, **options)
 
 
 def fit(
-    landmarks: Landmarks,
-    method: str = "deep-nrsfm++",
+    landmarks: Any,
+    method: Any = DEFAULT_METHOD,
     *,
     camera: str | None = None,
     restarts: int | None = None,
@@ -54,18 +111,26 @@ def fit(
 ) -> FitResult:
     """Reconstruct 3D shapes and cameras from 2D landmarks.
 
+    `landmarks`: `Landmarks`, or what else the method takes (`MethodInfo.takes`).
+    `method`: a method's name, or its settings, such as `jnrsfm.methods.Paul(bottleneck=8)`. Beside a name, `config` is
+    the method's settings (its defaults where None); `restarts` and other keyword arguments override single ones.
     `camera`: "orthographic", "weak-perspective" or "perspective"; None takes the landmarks' own, else
-    orthographic. `config` is the method's `Config` (default settings where None); `restarts` and other
-    keyword arguments override its fields. With `out` a run folder is written: `config.yaml`, `metrics.jsonl`,
+    orthographic. With `out` a run folder is written: `config.yaml`, `metrics.jsonl`,
     `checkpoints/`, `landmarks.npz`, `model.npz`, `codes.npz` (methods with a latent space), `reconstruction.npz`,
-    `card.json`, `report.html`, `report.png`; `resume=True` goes on with an interrupted one, or at a lower
+    `quality.json`, `report.html`, `report.png`; `resume=True` goes on with an interrupted one, or at a lower
     `learning_rate` with one that diverged.
     `reference` is 3D to show and score in the report; nothing is fitted to it or chosen by it.
 
     Raises InputError, one line, for what the user can mend: unknown method or setting, landmarks that do not
     suffice for the camera, a folder that holds another run, training that diverges.
     """
-    info = _method(method)
+    info, config = _method(method, config)
+    taken = isinstance(landmarks, info.takes)
+    if not taken:
+        raise InputError(
+            f"method {info.name} takes {info.takes.__name__}: this is a {type(landmarks).__name__}"
+            + (" (jnrsfm.read makes landmarks of a file)" if info.takes is Landmarks else "")
+        )
     camera = _camera(landmarks, camera, info)
     config = _config(info, config, restarts, overrides)
     if not 0 <= seed < 2**31:
@@ -79,84 +144,99 @@ def fit(
     folder = None if out is None else Path(out).expanduser()
     record = {"method": info.name, "camera": camera, "seed": seed, "config": to_plain(config)}
     if folder is not None:
-        _open_run(folder, record, landmarks, reference, resume)
+        _open(folder, info, record, landmarks, reference, resume)
     begun = time.monotonic()
     session = Session(folder, resume=resume, progress=progress)
     fitted = info.fit(landmarks, camera, config, seed, session)
-    reconstruction, card = _judge(landmarks, fitted)
+    result, quality = _judge(landmarks, fitted)
+    seconds = round(time.monotonic() - begun, 1)
+    scores = _scores(result, reference)
+    contents = Contents(
+        result,
+        landmarks,
+        reference,
+        history=session.history,
+        quality=quality,
+        settings={**record, "seconds": seconds},
+        scores=scores,
+        latent=None if fitted.latent is None else _latent(fitted.latent._asdict(), landmarks),
+        code=fitted.code,
+    )
+    model = None if fitted.model is None else TrainedModel(fitted.model)
+    found = FitResult(
+        result, model, quality, session.history, config, folder, fitted.facts, fitted.code, scores, contents
+    )
     if folder is not None:
-        if fitted.model is not None:
-            fitted.model.save(folder / MODEL_FILE)
-        io.write_reconstruction(folder / RECONSTRUCTION_FILE, reconstruction)
+        if model is not None:
+            model.save(folder / runs.MODEL_FILE)
         if fitted.latent is not None:
-            _write_latent(folder / LATENT_FILE, fitted.latent)
-        facts = {"seconds": round(time.monotonic() - begun, 1), "card": card, "facts": fitted.facts}
-        io.write_json(folder / CARD_FILE, facts)
-        write_run_report(folder)
-    return FitResult(reconstruction, fitted.model, card, session.history, config, folder, fitted.facts)
+            runs.write_arrays(folder / runs.LATENT_FILE, fitted.latent._asdict())
+        result.save(folder / _result_file(info))
+        about = {
+            "seconds": seconds,
+            "code": found.code.value,
+            "quality": quality,
+            "diagnostics": found.diagnostics,
+        }
+        runs.write_json(folder / runs.QUALITY_FILE, about)
+        _write_pages(folder, dataclasses.replace(contents, citations=citations.cite(found)))
+    return found
 
 
-def load(run: str | Path) -> Model:
+def load(run: str | Path) -> TrainedModel:
     """The trained model of a run folder, to `lift` unseen frames with.
 
     Raises InputError where the folder holds no finished run of a learned method.
     """
     run = Path(run).expanduser()
-    info = _method(str(_run_record(run)["method"]))
+    info = _known(str(runs.read_record(run)["method"]))
     if info.load is None:
         raise InputError(f"{run}: {info.name} is a solver and has no model: fit the new frames instead")
-    if not (run / MODEL_FILE).is_file():
-        raise InputError(f"{run}: holds no {MODEL_FILE}: the run has not finished (jnrsfm fit --resume)")
-    return info.load(run / MODEL_FILE)
+    if not (run / runs.MODEL_FILE).is_file():
+        raise InputError(f"{run}: holds no {runs.MODEL_FILE}: the run has not finished (jnrsfm fit --resume)")
+    return TrainedModel(info.load(run / runs.MODEL_FILE))
 
 
-def lift(model: Model, landmarks: Landmarks, where: str = "landmarks") -> Reconstruction:
-    """3D of unseen frames by a trained model, checked as `fit` checks its input."""
-    io.check_landmarks(landmarks, model.camera, where, min_frames=1)
-    return model.lift(landmarks)
+def lift(model: Model | TrainedModel, landmarks: Landmarks, where: str = "landmarks") -> Reconstruction:
+    """3D of unseen frames by a trained model, checked as `fit` checks its input. Raises InputError, led by `where`."""
+    model = model if isinstance(model, TrainedModel) else TrainedModel(model)
+    return model.lift(landmarks, where)
 
 
 def write_run_report(run: str | Path, reference: Reconstruction | None = None) -> Path:
-    """Write `report.html` and, where matplotlib is at hand, `report.png` of a finished run; returns the page.
+    """Write `report.html` and, where matplotlib is installed, `report.png` of a finished run; returns the page.
 
     `reference` replaces the 3D that the run was given to compare with. Raises InputError for an unfinished
     run.
     """
-    from jnrsfm import report
-
     run = Path(run).expanduser()
-    record = _run_record(run)
-    for name in (LANDMARKS_FILE, RECONSTRUCTION_FILE, CARD_FILE):
+    record = runs.read_record(run)
+    info = _known(str(record["method"]))
+    about = runs.read_quality(run)
+    for name in (runs.LANDMARKS_FILE, _result_file(info)):
         if not (run / name).is_file():
             raise InputError(f"{run}: holds no {name}: the run has not finished (jnrsfm fit --resume)")
-    landmarks = io.read_landmarks(run / LANDMARKS_FILE)
-    reconstruction = io.read_reconstruction(run / RECONSTRUCTION_FILE)
+    landmarks = io.read_landmarks(run / runs.LANDMARKS_FILE)
+    result: Result = io.read_result(run / _result_file(info), info.gives)
     if reference is None:
-        reference = io.read_reference(run / LANDMARKS_FILE)
-    facts = io.read_json(run / CARD_FILE)
-    # A perspective reconstruction has a unit of its own: only protocols that fit the scale say something.
-    scale_free = ["deep-nrsfm++", "kong"] if reconstruction.cameras.model == "perspective" else None
-    scores = None if reference is None else metrics.evaluate(reconstruction, reference, scale_free)
-    parts: dict[str, Any] = {
-        "landmarks": landmarks,
-        "reconstruction": reconstruction,
-        "reference": reference,
-        "history": Session(run, resume=True).history,
-        "card": facts["card"],
-        "settings": {**record, "seconds": facts["seconds"]},
-        "scores": scores,
-    }
+        reference = io.read_reference(run / runs.LANDMARKS_FILE)
     latent = None
-    if (run / LATENT_FILE).is_file():
-        with np.load(run / LATENT_FILE, allow_pickle=False) as file:
-            latent = {"codes": file["codes"], "between": file["between"]}
-        latent |= {"sequence": landmarks.sequence, "edges": landmarks.edges}
-    page = report.write_report(run / "report.html", latent=latent, **parts)
-    try:
-        report.write_png(run / "report.png", **parts)
-    except InputError as error:  # matplotlib is an extra; the page does without
-        warnings.warn(str(error), stacklevel=2)
-    return page
+    if (run / runs.LATENT_FILE).is_file():
+        with np.load(run / runs.LATENT_FILE, allow_pickle=False) as file:
+            latent = _latent({name: file[name] for name in ("codes", "between")}, landmarks)
+    contents = Contents(
+        result,
+        landmarks,
+        reference,
+        history=Session(run, resume=True).history,
+        quality=about["quality"],
+        settings={**record, "seconds": about["seconds"]},
+        scores=_scores(result, reference),
+        latent=latent,
+        code=about["code"],
+    )
+    cited = citations.cite(info.name, contents.scores or ())
+    return _write_pages(run, dataclasses.replace(contents, citations=cited))
 
 
 def demo(out: str | Path = "demo", *, seed: int = 0, progress: bool = True) -> FitResult:
@@ -169,10 +249,24 @@ def demo(out: str | Path = "demo", *, seed: int = 0, progress: bool = True) -> F
 DEMO: dict[str, Any] = {"steps": 9_000}
 
 
-def _method(name: str) -> MethodInfo:
+def _known(name: str) -> MethodInfo:
     if name not in METHODS:
         raise InputError(f"unknown method {name!r}: choose from {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def _method(method: Any, config: Any) -> tuple[MethodInfo, Any]:
+    """The registry's entry of a name or of settings, and the settings where they were given."""
+    if isinstance(method, str):
+        return _known(method), config
+    info = next((m for m in METHODS.values() if type(method) is m.config), None)
+    if info is None:
+        raise InputError(
+            f"method is a {type(method).__name__}: give a name ({', '.join(METHODS)}) or a method's settings"
+        )
+    if config is not None:
+        raise InputError("method holds settings and config does too: give one of them")
+    return info, method
 
 
 def _camera(landmarks: Landmarks, camera: str | None, info: MethodInfo) -> str:
@@ -200,98 +294,60 @@ def _config(info: MethodInfo, config: Any, restarts: int | None, overrides: dict
     return from_plain(overrides, config, f"method {info.name}")
 
 
-def _judge(landmarks: Landmarks, fitted: Fitted) -> tuple[Reconstruction, dict[str, Any]]:
-    """The reconstruction with its uncertainty, and the report card."""
-    reconstruction = fitted.reconstruction
-    if fitted.restarts is not None:
+def _judge(landmarks: Landmarks, fitted: Fitted) -> tuple[Result, dict[str, Any]]:
+    """The result with its uncertainty, the spread over restarts, and its quality report."""
+    result = fitted.reconstruction
+    if fitted.restarts is not None and isinstance(result, Reconstruction):
         spread = np.asarray(metrics.restart_spread(fitted.restarts, defined=landmarks.defined))
-        if reconstruction.scale is not None:  # from camera units to those of the shape
-            spread = spread / np.asarray(reconstruction.scale)[:, None]
-        reconstruction = reconstruction.replace(score=spread.astype(np.float32))
-    card = metrics.report_card(landmarks, reconstruction, heldout=fitted.heldout, restarts=fitted.restarts)
-    return reconstruction, card
+        if result.scale is not None:  # from camera units to those of the shape
+            spread = spread / np.asarray(result.scale)[:, None]
+        result = result.replace(score=spread.astype(np.float32))
+    return result, metrics.assess(landmarks, result, heldout=fitted.heldout)
 
 
-def _open_run(folder: Path, record: dict[str, Any], landmarks: Landmarks, reference, resume: bool) -> None:
-    """Create a run folder, or check that the one to resume was made with the same settings. One may change: a run that
-    diverged goes on from its last good checkpoint at a lower learning rate."""
-    if resume:
-        before = _run_record(folder)
-        rates = before.pop(RATES_BEFORE, [])
-        changed = _changed(before, record)
-        if (folder / LANDMARKS_FILE).is_file():
-            changed += _other_landmarks(io.read_landmarks(folder / LANDMARKS_FILE), landmarks)
-        finished = (folder / RECONSTRUCTION_FILE).is_file()
-        lowered = changed == ["learning_rate"] and not finished
-        lowered = lowered and record["config"]["learning_rate"] < before["config"]["learning_rate"]
-        if changed and not lowered:
-            raise InputError(
-                f"{folder}: was run with another {', '.join(changed)}: resume with the same (the learning rate of an "
-                "unfinished run may be lowered), or choose another folder"
-            )
-        if lowered:
-            rates = [*rates, before["config"]["learning_rate"]]
-        if rates:  # how it was trained until now stays on record
-            record[RATES_BEFORE] = rates
-            _write_settings(folder, record)
-        return
+def _scores(result: Result, reference: Reconstruction | None) -> dict[str, Any] | None:
+    """Errors by protocol, where there is a reference of points."""
+    if reference is None or not isinstance(result, Reconstruction):
+        return None
+    # A perspective reconstruction has a unit of its own: only protocols that fit the scale say something.
+    scale_free = ["deep-nrsfm++", "kong"] if result.cameras.model == "perspective" else None
+    return metrics.evaluate(result, reference, scale_free)
+
+
+def _latent(latent: dict[str, Any], landmarks: Landmarks) -> dict[str, Any]:
+    """What the panel of the latent space takes."""
+    return {**latent, "sequence": landmarks.sequence, "edges": landmarks.edges}
+
+
+def _result_file(info: MethodInfo) -> str:
+    """The name of the result in a run folder."""
+    return io.RESULTS[info.gives].name
+
+
+def _write_pages(folder: Path, contents: Contents) -> Path:
+    """The page and, where matplotlib is installed, the still picture."""
+    page = report.write_report(folder / runs.REPORT_FILE, contents)
     try:
-        if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder}: holds another run: choose another folder, empty it, or resume")
-        folder.mkdir(parents=True, exist_ok=True)
-        io.write_landmarks(folder / LANDMARKS_FILE, landmarks, reference)
-        _write_settings(folder, record)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot write ({error.strerror}): choose another folder or make room"
-        ) from error
+        report.write_still(folder / runs.STILL_FILE, contents)
+    except InputError as error:  # matplotlib is an extra; the page does without
+        warnings.warn(str(error), stacklevel=3)
+    return page
 
 
-def _write_latent(path: Path, latent: Latent) -> None:
-    beside = path.with_suffix(".tmp.npz")
-    np.savez(beside, codes=np.asarray(latent.codes), between=np.asarray(latent.between))
-    beside.replace(path)
-
-
-def _write_settings(folder: Path, record: dict[str, Any]) -> None:
-    beside = folder / "config.tmp"
-    beside.write_text(to_yaml(record))
-    beside.replace(folder / "config.yaml")
-
-
-def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Names of the settings that differ, those of the method by their own names."""
-    names = []
-    for name in {**before, **now}:
-        a, b = before.get(name), now.get(name)
-        if isinstance(a, dict) and isinstance(b, dict):
-            names += _changed(a, b)
-        elif a != b:
-            names.append(name)
-    return names
-
-
-def _other_landmarks(before: Landmarks, now: Landmarks) -> list[str]:
-    """Names of the observations that differ: a checkpoint of other landmarks must not go on with these."""
-
-    def plain(landmarks: Landmarks, name: str) -> np.ndarray | None:
-        value = getattr(landmarks, name)
-        if name == "points2d":  # what is stored for a hidden point is nothing
-            value = np.where(np.asarray(landmarks.visible)[..., None], np.asarray(value), 0)
-        return None if value is None else np.asarray(value, np.float32)
-
-    def same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
-        return a is b if a is None or b is None else np.array_equal(a, b)
-
-    names = ("visible", "points2d", "confidence", "intrinsics", "sequence", "edges", "symmetric")
-    return [name for name in names if not same(plain(before, name), plain(now, name))]
-
-
-def _run_record(run: Path) -> dict[str, Any]:
-    """What `config.yaml` of a run says."""
-    if not (run / "config.yaml").is_file():
-        raise InputError(f"{run}: no run folder (no config.yaml): name the --out of jnrsfm fit")
-    record = read_yaml(run / "config.yaml")
-    if "method" not in record:
-        raise InputError(f"{run / 'config.yaml'}: names no method: not a run's settings")
-    return record
+def _open(
+    folder: Path,
+    info: MethodInfo,
+    record: dict[str, Any],
+    landmarks: Landmarks,
+    reference: Reconstruction | None,
+    resume: bool,
+) -> None:
+    """Create a run folder, or check that the one to resume is of the same settings and observations."""
+    stored = folder / runs.LANDMARKS_FILE
+    if not resume:
+        runs.open_run(folder, record)
+        io.write_landmarks(stored, landmarks, reference)
+        return
+    runs.read_record(folder)
+    changed = runs.changed_observations(io.read_landmarks(stored), landmarks) if stored.is_file() else []
+    runs.resume_run(folder, record, changed, finished=(folder / _result_file(info)).is_file())

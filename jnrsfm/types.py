@@ -1,40 +1,122 @@
-"""The three records that everything passes: `Landmarks`, `Cameras`, `Reconstruction`.
+"""The records that everything passes (`Landmarks`, `Cameras`, `Reconstruction`), and what results have in common.
 
-Frozen dataclasses registered as pytrees. Array fields may be NumPy or JAX arrays; strings, names and
-other static facts are metadata. Conventions: points are rows, `x_cam = R @ x + t` as in OpenCV
-(x right, y down, z forward), rotations are proper. A point that is not `visible` has no coordinate:
-whatever is stored there is ignored everywhere.
+Frozen dataclasses registered as pytrees. Array fields may be NumPy or JAX arrays, of the shapes in their
+annotations; strings, names and other static values are metadata. Conventions: points are rows,
+`x_cam = R @ x + t` as in OpenCV (x right, y down, z forward), rotations are proper. A point that is not `visible`
+has no coordinate: whatever is stored there is ignored everywhere.
 """
 
 import dataclasses
+import enum
+import importlib
 import typing
-from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+
+from jnrsfm.errors import InputError
 
 CameraModel = Literal["orthographic", "weak-perspective", "perspective"]
 CAMERA_MODELS: tuple[CameraModel, ...] = ("orthographic", "weak-perspective", "perspective")
 
-Array = Any  # NumPy or JAX array; the shapes stand beside each field
+if typing.TYPE_CHECKING:
+    Array = Any  # which of the two it is, callers need not say
+else:
+    Array = jax.Array | np.ndarray
 
 
 @typing.dataclass_transform(eq_default=False, frozen_default=True)
 def _pytree(meta: tuple[str, ...]):
-    """Freeze a dataclass and register it as a pytree whose fields named in `meta` are static."""
+    """Freeze a dataclass and register it as a pytree whose fields named in `meta` are static.
+
+    JAX rebuilds pytrees with placeholders for leaves (None, booleans, axes), so rebuilding does not go through
+    `__init__`, whose annotations hold for arrays only and are checked in the tests.
+    """
 
     def wrap(cls):
         cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
-        names = [f.name for f in dataclasses.fields(cls)]
-        return partial(
-            jax.tree_util.register_dataclass,
-            data_fields=[n for n in names if n not in meta],
-            meta_fields=list(meta),
-        )(cls)
+        data = tuple(f.name for f in dataclasses.fields(cls) if f.name not in meta)
+
+        def flatten_with_keys(record):
+            leaves = tuple((jax.tree_util.GetAttrKey(n), getattr(record, n)) for n in data)
+            return leaves, tuple(getattr(record, n) for n in meta)
+
+        def flatten(record):
+            return tuple(getattr(record, n) for n in data), tuple(getattr(record, n) for n in meta)
+
+        def unflatten(static, leaves):
+            record = object.__new__(cls)
+            for name, value in (*zip(data, leaves, strict=True), *zip(meta, static, strict=True)):
+                object.__setattr__(record, name, value)
+            return record
+
+        jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+        return cls
 
     return wrap
+
+
+Entry = TypeVar("Entry")
+
+
+class ByType(Generic[Entry]):
+    """Entries by the type of a record: how it is written, drawn, checked. A subclass has its base's entry.
+
+    A new kind of result costs a registration in each of these, and no branch anywhere.
+    """
+
+    def __init__(self, what: str):
+        self.what = what
+        self._entries: dict[type, Entry] = {}
+
+    def register(self, kind: type, entry: Entry) -> Entry:
+        """Add the entry of a type. Raises ValueError where it has one."""
+        if kind in self._entries:
+            raise ValueError(f"{kind.__name__} has its {self.what} already")
+        self._entries[kind] = entry
+        return entry
+
+    def __contains__(self, kind: type) -> bool:
+        return any(base in self._entries for base in kind.__mro__)
+
+    def __getitem__(self, kind: type) -> Entry:
+        for base in kind.__mro__:
+            if base in self._entries:
+                return self._entries[base]
+        known = ", ".join(k.__name__ for k in self._entries) or "nothing"
+        raise InputError(f"a {kind.__name__} has no {self.what}: there is one for {known}")
+
+    def kinds(self) -> tuple[type, ...]:
+        """The types that have an entry of their own."""
+        return tuple(self._entries)
+
+
+class ResultCode(enum.Enum):
+    """How a fit ended. The value is its name in files and answers; `advice` says what to do."""
+
+    CONVERGED = "converged"
+    STEP_LIMIT = "step limit"
+    RESTARTS_DROPPED = "diverged restarts dropped"
+    NOT_CONVERGED = "not converged"
+
+    @property
+    def advice(self) -> str:
+        """What the code means for the user, and what to do about it."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    ResultCode.CONVERGED: "The fit came to its end as planned: nothing to do.",
+    ResultCode.STEP_LIMIT: "The steps ran out while the objective still fell: fit again with more `steps`.",
+    ResultCode.RESTARTS_DROPPED: "Some restarts met values that are not finite and were dropped; the result is of "
+    "those that are left: lower `learning_rate`, or check the landmarks for outliers.",
+    ResultCode.NOT_CONVERGED: "The solver stopped at its most iterations above its tolerance: allow more of them, or "
+    "scale the noise setting to the data.",
+}
 
 
 class _Record:
@@ -58,6 +140,41 @@ class _Record:
         return self.replace(**changes)
 
 
+R = TypeVar("R", bound="Result")
+
+
+def _of_room(room: str, name: str) -> Any:
+    """A function of a room that imports this module: looked up when it is called, so that records import nothing."""
+    return getattr(importlib.import_module(f"jnrsfm.{room}"), name)
+
+
+class Result(_Record):
+    """The common face of what methods give: saved, loaded and drawn by type, and frank about what is not determined.
+
+    `jnrsfm.io.RESULTS` holds how each type is written, `jnrsfm.report.DRAWINGS` how it is drawn,
+    `jnrsfm.metrics.CHECKS` what is checked of it without 3D labels.
+    """
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to one file, whole or not at all. Raises InputError where it cannot be written."""
+        return _of_room("io", "write_result")(path, self)
+
+    @classmethod
+    def load(cls: type[R], path: str | Path) -> R:
+        """Read what `save` wrote. Raises InputError, naming file and key, for what is no such file."""
+        return _of_room("io", "read_result")(path, cls)
+
+    @property
+    def fig(self) -> Any:
+        """A matplotlib figure of it, by the code that draws `report.png`. Raises InputError without matplotlib."""
+        return _of_room("report", "figure")(self)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """What one camera leaves open, how each was resolved, and how surely: plain values."""
+        raise NotImplementedError
+
+
 @_pytree(meta=("names", "categories", "camera", "fps"))
 class Landmarks(_Record):
     """2D landmarks with gaps: the input of every method.
@@ -70,15 +187,15 @@ class Landmarks(_Record):
     point pairs; `names`, one for each point; `camera`, the model that the file names; `fps`.
     """
 
-    points2d: Array
-    visible: Array
-    confidence: Array | None = None
-    defined: Array | None = None
-    intrinsics: Array | None = None
-    sequence: Array | None = None
-    category: Array | None = None
-    edges: Array | None = None
-    symmetric: Array | None = None
+    points2d: Num[Array, "frame point 2"]
+    visible: Bool[Array, "frame point"]
+    confidence: Num[Array, "frame point"] | None = None
+    defined: Bool[Array, "frame point"] | None = None
+    intrinsics: Num[Array, "3 3"] | Num[Array, "frame 3 3"] | None = None
+    sequence: Int[Array, " frame"] | None = None
+    category: Int[Array, " frame"] | None = None
+    edges: Int[Array, "edge 2"] | None = None
+    symmetric: Int[Array, "pair 2"] | None = None
     names: tuple[str, ...] | None = None
     categories: tuple[str, ...] | None = None
     camera: str | None = None
@@ -113,10 +230,10 @@ class Cameras(_Record):
     are `K @ x_cam`, divided by its last coordinate.
     """
 
-    rotations: Array
-    translations: Array | None = None
-    scale: Array | None = None
-    intrinsics: Array | None = None
+    rotations: Float[Array, "frame 3 3"]
+    translations: Float[Array, "frame 3"] | None = None
+    scale: Float[Array, " frame"] | None = None
+    intrinsics: Num[Array, "3 3"] | Num[Array, "frame 3 3"] | None = None
     model: str = "orthographic"
 
     _per_frame = ("rotations", "translations", "scale", "intrinsics")
@@ -140,29 +257,29 @@ class Cameras(_Record):
 
 
 @_pytree(meta=("names", "categories", "mirror", "gauge"))
-class Reconstruction(_Record):
+class Reconstruction(Result):
     """3D shapes and cameras: the output of every method, and the reference that it is held against.
 
     `points3d (frame, point, 3)` in the object frame, `cameras` (see `Cameras`), so that
     `cameras.transform(points3d)` is the camera-frame shape. `visible (frame, point)`: which points had
     an observation. `score (frame, point)`: uncertainty, the spread over restarts in the units of `points3d`.
     `valid3d (frame, point)`: where the 3D is known (references). `gauge` says how scale was fixed.
-    `mirror` says how the depth mirror of each frame was resolved: `"none"` (each frame's z may be
+    `mirror` says how the depth reflection of each frame was resolved: `"none"` (each frame's z may be
     flipped), `"sequence"` (continuity in time), `"set"` (synchronised over the set), `"perspective"`
     (the images themselves tell z from -z) or `"reference"`; `mirror_margin (frame,)` by how much: 0 is a
     coin toss, 1 certain; under perspective, how firmly the shapes of other frames agree.
     """
 
-    points3d: Array
+    points3d: Float[Array, "frame point 3"]
     cameras: Cameras
-    visible: Array | None = None
-    score: Array | None = None
-    valid3d: Array | None = None
-    sequence: Array | None = None
-    category: Array | None = None
-    mirror_margin: Array | None = None
-    edges: Array | None = None
-    symmetric: Array | None = None
+    visible: Bool[Array, "frame point"] | None = None
+    score: Float[Array, "frame point"] | None = None
+    valid3d: Bool[Array, "frame point"] | None = None
+    sequence: Int[Array, " frame"] | None = None
+    category: Int[Array, " frame"] | None = None
+    mirror_margin: Float[Array, " frame"] | None = None
+    edges: Int[Array, "edge 2"] | None = None
+    symmetric: Int[Array, "pair 2"] | None = None
     names: tuple[str, ...] | None = None
     categories: tuple[str, ...] | None = None
     mirror: str = "none"
@@ -207,8 +324,20 @@ class Reconstruction(_Record):
         """`(frame, point, 2)` reprojection."""
         return self.cameras.project(self.points3d)
 
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """`camera`; `scale`, how it was fixed (`gauge`); `reflection`, how the depth reflection was resolved
+        (`mirror`); `reflection_margin`, the median of `mirror_margin`: 0 a coin toss, 1 certain, None unknown."""
+        margin = self.mirror_margin
+        return {
+            "camera": self.cameras.model,
+            "scale": self.gauge or "not stated",
+            "reflection": self.mirror,
+            "reflection_margin": None if margin is None else float(np.median(np.asarray(margin))),
+        }
+
     def flip(self, frames):
-        """The depth-mirrored twin at the frames where the boolean mask `frames (frame,)` is set.
+        """The depth reflection at the frames where the boolean mask `frames (frame,)` is set.
 
         Under orthography (S, R) and (-S, diag(-1, -1, 1) R) have the same image: camera-frame shapes
         that differ by the sign of z, both with proper rotations. The translation is kept.

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from jnrsfm import api, datasets, io
+from jnrsfm import api, datasets, io, metrics, report, runs
 from jnrsfm.config import from_plain, read_yaml
 from jnrsfm.errors import Diverged, InputError
-from jnrsfm.methods import METHODS, MethodInfo
+from jnrsfm.methods import METHODS, Fitted, MethodInfo
+from jnrsfm.types import ByType, Result, ResultCode
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {
@@ -30,7 +33,7 @@ TINY = {
     "progress": False,
 }
 FILES = {
-    "config.yaml", "metrics.jsonl", "checkpoints", "landmarks.npz", "model.npz", "reconstruction.npz", "card.json",
+    "config.yaml", "metrics.jsonl", "checkpoints", "landmarks.npz", "model.npz", "reconstruction.npz", "quality.json",
     "report.html", "report.png",
 }  # fmt: skip
 
@@ -72,7 +75,10 @@ def test_a_fit_in_a_folder_leaves_a_run_that_reads_back(run):
         np.testing.assert_array_equal(getattr(back, name), getattr(found.reconstruction, name))
     assert back.score.shape == (16, 19)
     assert [json.loads(x) for x in (out / "metrics.jsonl").read_text().splitlines()] == found.history
-    assert json.loads((out / "card.json").read_text())["card"] == json.loads(json.dumps(found.card))
+    about = json.loads((out / "quality.json").read_text())
+    assert about["quality"] == json.loads(json.dumps(found.quality))
+    assert about["diagnostics"] == json.loads(json.dumps(found.diagnostics))
+    assert about["code"] == found.code.value == "converged"
     again = io.read_landmarks(out / "landmarks.npz")
     np.testing.assert_array_equal(again.visible, landmarks.visible)
 
@@ -80,10 +86,13 @@ def test_a_fit_in_a_folder_leaves_a_run_that_reads_back(run):
 def test_the_model_of_a_run_lifts(run):
     out, landmarks, _, found = run
     model = api.load(out)
-    a, b = api.lift(model, landmarks), api.lift(found.model, landmarks)
+    a, b = api.lift(model, landmarks), found.model.lift(landmarks)
     np.testing.assert_array_equal(a.points3d, b.points3d)
-    with pytest.raises(InputError, match="all points are missing"):
-        api.lift(model, landmarks.replace(visible=np.zeros((16, 19), bool)), "new.npz")
+    unseen = landmarks.replace(visible=np.zeros((16, 19), bool))
+    for call in (lambda: api.lift(model, unseen, "new.npz"), lambda: model.lift(unseen, "new.npz")):
+        with pytest.raises(InputError, match=r"^new\.npz: .*all points are missing"):
+            call()
+    assert model.camera == "orthographic"
 
 
 def test_a_fit_in_memory_writes_nothing_and_is_the_same(run, tmp_path, monkeypatch):
@@ -100,6 +109,46 @@ def test_the_report_comes_again_with_another_reference(run):
     assert api.write_run_report(out) == out / "report.html"
     before = (out / "report.html").read_bytes()
     assert api.write_run_report(out, truth.flip(np.ones(16, bool))).read_bytes() != before
+
+
+def test_pages_made_in_memory_and_from_the_folder_are_the_same(run):
+    out, _, _, found = run
+    before = (out / "report.html").read_text()
+    api.write_run_report(out)
+    again = (out / "report.html").read_text()
+    assert len(before) == pytest.approx(len(again), rel=0.01)  # float32 on disk
+    assert "one-mirror" in found.scores
+    assert found.fig is not None
+    assert found.contents.scene is found.contents.scene
+
+
+def test_results_have_one_face(run, tmp_path):
+    reconstruction = run[3].reconstruction
+    path = reconstruction.save(tmp_path / "r.npz")
+    back = type(reconstruction).load(path)
+    np.testing.assert_array_equal(back.points3d, reconstruction.points3d)
+    assert back.resolved == reconstruction.resolved
+    assert set(back.resolved) == {"camera", "scale", "reflection", "reflection_margin"}
+    assert reconstruction.fig.axes
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_a_run_folder_of_version_0_1_is_read(run, tmp_path):
+    """`card.json` with `card` and `facts`, and no code of the result."""
+    old = tmp_path / "old"
+    shutil.copytree(run[0], old, ignore=shutil.ignore_patterns("report.*", "checkpoints"))
+    about = json.loads((old / "quality.json").read_text())
+    (old / "quality.json").unlink()
+    plain = {"seconds": about["seconds"], "card": about["quality"], "facts": about["diagnostics"]}
+    (old / "card.json").write_text(json.dumps(plain))
+    assert api.write_run_report(old).is_file()
+    read = runs.read_quality(old)
+    assert (read["quality"], read["diagnostics"]) == (about["quality"], about["diagnostics"])
+    assert read["code"] is ResultCode.CONVERGED
+    api.load(old).lift(run[1])
+    (old / "card.json").write_text(json.dumps(plain | {"code": "tired"}))
+    with pytest.raises(InputError, match="code 'tired' is unknown"):
+        api.write_run_report(old)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +213,9 @@ def test_a_run_that_diverged_goes_on_at_a_lower_rate_and_at_no_other_change(tmp_
         ({"method": "deep-nrsfm"}, "unknown method 'deep-nrsfm'"),
         ({"camera": "fisheye"}, "no fisheye camera"),
         ({"config": {"steps": 3}}, "config is a dict"),
+        ({"method": 3}, "method is a int: give a name"),
+        ({"method": METHODS["rigid"].config(), "config": 3}, "give one of them"),
+        ({"method": METHODS["rigid"].config(), "stepz": 3}, "method rigid: no setting 'stepz'"),
         ({"seed": -1}, "seed is -1"),
         ({"camera": "perspective"}, "intrinsics"),
         ({"batch": -1}, "batch is -1"),
@@ -192,6 +244,57 @@ def test_a_reference_of_other_frames_and_a_folder_that_is_no_run(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
         api.fit(landmarks, out=tmp_path / "file" / "run", **TINY)
+
+
+@pytest.mark.fast
+def test_a_method_is_a_name_or_its_settings():
+    landmarks, _ = walk(frames=40, clips=1)
+    info = METHODS["rigid"]
+    a, b = api.fit(landmarks, info.config(), progress=False), api.fit(landmarks, "rigid", progress=False)
+    np.testing.assert_array_equal(a.reconstruction.points3d, b.reconstruction.points3d)
+    with pytest.raises(InputError, match=r"takes Landmarks: this is a tuple \(jnrsfm.read"):
+        api.fit(walk(), info.config())
+
+
+@pytest.mark.fast
+def test_another_kind_of_result_is_a_registration(monkeypatch, tmp_path):
+    """A method that gives what this package has never heard of: quality, panels and file are chosen by type."""
+
+    class Blob(Result):
+        n_frames = 1
+
+        @property
+        def resolved(self):
+            return {"camera": "orthographic", "scale": "free", "reflection": "none"}
+
+    blob = Blob()
+    info = dataclasses.replace(
+        METHODS["rigid"], name="blob", gives=Blob,
+        fit=lambda *_: Fitted(blob, facts={"size": 1}, code=ResultCode.STEP_LIMIT),
+    )  # fmt: skip
+    monkeypatch.setitem(METHODS, "blob", info)
+    landmarks, _ = walk(frames=40, clips=1)
+    with pytest.raises(InputError, match="a Blob has no quality checks: there is one for Reconstruction"):
+        api.fit(landmarks, "blob", progress=False)
+    for registry in (metrics.CHECKS, io.RESULTS, report.PANELS):
+        assert isinstance(registry, ByType)
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    metrics.CHECKS.register(Blob, lambda *_, **__: {"items": [], "warnings": []})
+    io.RESULTS.register(
+        Blob, io.ResultFile("blob.txt", lambda path, _: runs.write_file(path, "blob"), lambda path: blob)
+    )
+    contents = lambda shown: f"page of {type(shown.result).__name__}: {shown.code.advice}"
+    report.PANELS.register(Blob, report.Panels(lambda _: None, contents, lambda _: Figure()))
+    found = api.fit(landmarks, "blob", out=tmp_path / "run", progress=False)
+    assert found.result is blob
+    assert found.code.advice.endswith("more `steps`.")
+    assert (tmp_path / "run" / "blob.txt").read_text() == "blob"
+    assert "page of Blob: The steps ran out" in (tmp_path / "run" / "report.html").read_text()
+    assert api.write_run_report(tmp_path / "run").is_file()
+    with pytest.raises(InputError, match=r"the result is a Blob: it stands in `\.result`"):
+        _ = found.reconstruction
+    with pytest.raises(ValueError, match="Blob has its file format already"):
+        io.RESULTS.register(Blob, None)
 
 
 @pytest.mark.fast

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.fast
 # fmt: off
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "types": set(),
+    "types": {"errors"},
     "config": {"errors"},
     "runs": {"types", "config", "errors"},
     "linalg": {"errors"},
@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "datasets": {"io", "geometry", "types", "errors"},
     "inputs": {"geometry", "linalg", "types", "errors"},
     "losses": {"geometry", "linalg", "types", "errors"},
-    "models": {"inputs", "geometry", "linalg", "errors"},
+    "models": {"inputs", "geometry", "linalg", "runs", "types", "errors"},
     "factorization": {"inputs", "geometry", "linalg", "types", "errors"},
     "shape_prior": {"factorization", "inputs", "geometry", "linalg", "types", "errors"},
     "training": {"runs", "config", "types", "errors"},
@@ -38,14 +38,16 @@ MAY_IMPORT: dict[str, set[str]] = {
         "types", "errors",
     },
     "report": {"metrics", "geometry", "runs", "types", "errors"},
+    "citations": {"methods", "types", "errors"},
     "api": {
-        "report", "methods", "training", "datasets", "io", "metrics", "geometry", "runs", "config", "types", "errors",
+        "citations", "report", "methods", "training", "datasets", "io", "metrics", "geometry", "runs", "config",
+        "types", "errors",
     },
-    "cli": {"api", "report", "methods", "datasets", "io", "metrics", "runs", "config", "types", "errors"},
+    "cli": {"", "api", "report", "methods", "datasets", "io", "metrics", "runs", "config", "types", "errors"},
     "__main__": {"cli"},
     "": {  # jnrsfm/__init__.py
-        "api", "report", "methods", "training", "factorization", "shape_prior", "models", "losses", "inputs",
-        "datasets", "io", "metrics", "geometry", "linalg", "config", "types", "errors",
+        "api", "citations", "report", "methods", "training", "factorization", "shape_prior", "models", "losses",
+        "inputs", "datasets", "io", "metrics", "geometry", "linalg", "config", "types", "errors",
     },
 }
 # fmt: on

@@ -68,11 +68,11 @@ def test_a_run_leaves_what_the_files_page_says(files):
     assert "<html" in (files / "run" / "report.html").read_text()[:500].lower()
 
 
-def test_json_of_a_fit_is_one_object_with_the_card(capsys, files, tmp_path):
+def test_json_of_a_fit_is_one_object_with_the_quality_report(capsys, files, tmp_path):
     found = answer(capsys, "fit", files / "first.npz", "--out", tmp_path / "run", *SMALL)
     assert found["method"] == "deep-nrsfm++"
     assert (found["frames"], found["points"], found["camera"]) == (64, 19, "orthographic")
-    assert {item["verdict"] for item in found["card"]["items"]} <= {"good", "fair", "poor", "unknown"}
+    assert {item["verdict"] for item in found["quality"]["items"]} <= {"good", "fair", "poor", "unknown"}
     # The same seed and settings give the same answer, whatever was printed or compared with.
     a, b = (io.read_reconstruction(p / "run" / "reconstruction.npz") for p in (files, tmp_path))
     np.testing.assert_array_equal(a.points3d, b.points3d)

@@ -125,7 +125,7 @@ def test_every_key_of_the_npz_reader_is_on_the_files_page():
         assert f"`{key}`" in text, key
 
 
-def test_every_check_of_the_report_card_is_on_the_quality_page():
+def test_every_check_of_the_quality_report_is_on_the_quality_page():
     from jnrsfm.metrics.quality_report import THRESHOLDS
 
     text = (ROOT / "docs" / "quality.md").read_text()

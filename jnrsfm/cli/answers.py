@@ -32,21 +32,40 @@ def jsonable(value: Any) -> Any:
 
 def fit_answer(method: str, result: Any, out: Path) -> Answer:
     """What a fit found, for machines and for people."""
-    from jnrsfm.metrics import format_card
+    from jnrsfm.metrics import format_quality
+    from jnrsfm.types import ResultCode
 
-    r = result.reconstruction
+    about = summary(result.result)
     data = {
         "method": method,
         "out": out,
-        "frames": r.n_frames,
-        "points": r.n_points,
-        "camera": r.cameras.model,
-        "mirror": r.mirror,
-        "gauge": r.gauge,
-        "card": result.card,
+        **about,
+        "code": result.code.value,
+        "advice": result.code.advice,
+        "quality": result.quality,
     }
-    text = f"{r.n_frames} frames, {r.n_points} points, {r.cameras.model} camera, mirror: {r.mirror}"
-    return Answer(data, f"{text}\n\n{format_card(result.card)}\n\nopen {out / 'report.html'}")
+    lines = [describe(about)]
+    if result.code is not ResultCode.CONVERGED:
+        lines.append(f"{result.code.value}: {result.code.advice}")
+    return Answer(
+        data, "\n".join(lines) + f"\n\n{format_quality(result.quality)}\n\nopen {out / 'report.html'}"
+    )
+
+
+def summary(result: Any) -> dict[str, Any]:
+    """What there is to say of a result in one line, by its type, as plain values; what was resolved is in it."""
+    from jnrsfm.types import Reconstruction
+
+    sizes = (
+        {"frames": result.n_frames, "points": result.n_points} if isinstance(result, Reconstruction) else {}
+    )
+    return {"kind": type(result).__name__, **sizes, **result.resolved}
+
+
+def describe(about: dict[str, Any]) -> str:
+    """`summary` as a line for people."""
+    sizes = ", ".join(f"{about[name]} {name}" for name in ("frames", "points") if name in about)
+    return f"{sizes or about['kind']}, {about['camera']} camera, depth reflection: {about['reflection']}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from jnrsfm.cli.answers import Answer, fit_answer, number, table, yes_or_no
+from jnrsfm.cli.answers import Answer, describe, fit_answer, number, summary, table, yes_or_no
 from jnrsfm.errors import InputError
 
 DEFAULT_METHOD = "deep-nrsfm++"
@@ -161,13 +161,10 @@ class Lift(Reader):
         from jnrsfm import api, io
 
         model = api.load(self.run_folder)
-        reconstruction = api.lift(model, io.read_landmarks(self.input, **self.reading), str(self.input))
-        io.write_reconstruction(self.out, reconstruction)
-        frames, points = reconstruction.n_frames, reconstruction.n_points
-        return Answer(
-            {"out": self.out, "frames": frames, "points": points, "mirror": reconstruction.mirror},
-            f"wrote {self.out}: {frames} frames, {points} points, mirror: {reconstruction.mirror}",
-        )
+        reconstruction = model.lift(io.read_landmarks(self.input, **self.reading), str(self.input))
+        reconstruction.save(self.out)
+        about = summary(reconstruction)
+        return Answer({"out": self.out, **about}, f"wrote {self.out}: {describe(about)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,8 +238,8 @@ class Info(Reader):
         """Read and describe."""
         from jnrsfm import io
 
-        facts = io.info(self.file, **self.reading)
-        return Answer(facts, io.format_info(facts))
+        found = io.info(self.file, **self.reading)
+        return Answer(found, io.format_info(found))
 
 
 @dataclasses.dataclass(frozen=True)

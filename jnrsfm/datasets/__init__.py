@@ -17,3 +17,23 @@ from jnrsfm.datasets.quadruped import QuadrupedConfig as QuadrupedConfig
 from jnrsfm.datasets.sheet import SheetConfig as SheetConfig
 from jnrsfm.datasets.sheet import grid_faces as grid_faces
 from jnrsfm.datasets.walker import WalkerConfig as WalkerConfig
+
+__all__ = [
+    "DOWNLOADS",
+    "GENERATORS",
+    "VIEWS",
+    "CategoriesConfig",
+    "ChairConfig",
+    "DatasetConfig",
+    "Download",
+    "Generator",
+    "HandConfig",
+    "QuadrupedConfig",
+    "SheetConfig",
+    "WalkerConfig",
+    "configure",
+    "fetch",
+    "grid_faces",
+    "load",
+    "make",
+]

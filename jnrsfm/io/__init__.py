@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from jnrsfm.io import c3dpo, checks, matlab, npz
-from jnrsfm.io._files import read_json as read_json
-from jnrsfm.io._files import write_json as write_json
 from jnrsfm.io._registry import Format as Format
 from jnrsfm.io._registry import by_name, check_options, detect, existing_file, for_writing
 from jnrsfm.io._registry import formats as formats
@@ -15,9 +13,19 @@ from jnrsfm.io.checks import drop_empty as drop_empty
 from jnrsfm.io.checks import usable_frames as usable_frames
 from jnrsfm.io.reconstruction import read_reconstruction as read_reconstruction
 from jnrsfm.io.reconstruction import write_reconstruction as write_reconstruction
+from jnrsfm.io.results import RESULTS as RESULTS
+from jnrsfm.io.results import ResultFile as ResultFile
+from jnrsfm.io.results import read_result as read_result
+from jnrsfm.io.results import write_result as write_result
 from jnrsfm.io.summary import describe as describe
 from jnrsfm.io.summary import format_info as format_info
 from jnrsfm.types import Landmarks, Reconstruction
+
+__all__ = [
+    "RESULTS", "Format", "ResultFile", "check_landmarks", "convert", "describe", "drop_empty", "format_info", "formats",
+    "info", "read_landmarks", "read_reconstruction", "read_reference", "read_result", "register", "usable_frames",
+    "write_landmarks", "write_reconstruction", "write_result",
+]  # fmt: skip
 
 # One line a format.
 register(npz.FORMAT)
@@ -66,7 +74,7 @@ def write_landmarks(
 
 
 def info(path, format: str | None = None, **options) -> dict[str, Any]:
-    """What a file holds: `path`, `format` and the facts of `describe`, as plain values. Raises InputError."""
+    """What a file holds: `path`, `format` and what `describe` says, as plain values. Raises InputError."""
     path = existing_file(path)
     fmt = by_name(format) if format else detect(path)
     landmarks = read_landmarks(path, format, **options)

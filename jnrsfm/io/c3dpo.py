@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.io._files import write_beside
 from jnrsfm.io._registry import Format, existing_file
 from jnrsfm.io.fields import Fields
 from jnrsfm.io.schema import landmarks_from_fields, reference_from_fields
+from jnrsfm.runs import write_file
 from jnrsfm.types import Landmarks, Reconstruction
 
 _KEYS = {"points2d": "kp_loc", "visible": "kp_vis", "defined": "class_mask", "points3d": "kp_loc_3d"}
@@ -159,7 +159,7 @@ def write(path, landmarks: Landmarks, reference: Reconstruction | None = None) -
             sample["category"] = str(code) if landmarks.categories is None else landmarks.categories[code]
         samples.append(sample)
     text = json.dumps(samples, allow_nan=False) + "\n"
-    write_beside(path, lambda stream: stream.write(text.encode()))
+    write_file(path, text)
 
 
 def sniff(path: Path) -> bool:

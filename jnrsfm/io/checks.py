@@ -10,7 +10,7 @@ from jnrsfm.errors import InputError
 from jnrsfm.io.fields import LARGEST, check_intrinsics, check_pairs, frames_text
 from jnrsfm.types import CAMERA_MODELS, Landmarks
 
-# Three image points fix a (weak-)orthographic camera on a known shape up to the depth mirror; with three
+# Three image points fix a (weak-)orthographic camera on a known shape up to the depth reflection; with three
 # the perspective pose has up to four answers, with four it has one. Three landmarks in all are always
 # coplanar, so there is no shape to find.
 MIN_VISIBLE = {"orthographic": 3, "weak-perspective": 3, "perspective": 4}

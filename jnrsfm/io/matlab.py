@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.io._files import write_beside
 from jnrsfm.io._mat_container import load_variables
 from jnrsfm.io._registry import Format, existing_file
 from jnrsfm.io.fields import Fields, check_pairs, read_text
 from jnrsfm.io.npz import landmark_arrays
 from jnrsfm.io.schema import landmarks_from_fields, reference_from_fields
+from jnrsfm.runs import write_file
 from jnrsfm.types import Landmarks, Reconstruction
 
 ROWS = ("auto", "interleaved", "blocked")
@@ -383,7 +383,7 @@ def write(
         if reference.valid3d is not None:
             points = np.where(np.asarray(reference.valid3d)[..., None], points, np.nan)
         out["S"] = to_rows(points, rows)
-    write_beside(path, lambda stream: savemat(stream, out, do_compression=True))
+    write_file(path, lambda stream: savemat(stream, out, do_compression=True))
 
 
 def sniff(path: Path) -> bool:

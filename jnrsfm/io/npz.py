@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.io._files import write_beside
 from jnrsfm.io._registry import Format, existing_file
 from jnrsfm.io.fields import Fields, reject_typos
 from jnrsfm.io.schema import KEYS, LANDMARK_KEYS, landmarks_from_fields, reference_from_fields
+from jnrsfm.runs import write_arrays
 from jnrsfm.types import Landmarks, Reconstruction
 
 
@@ -132,7 +132,7 @@ def write(path, landmarks: Landmarks, reference: Reconstruction | None = None) -
     arrays.update(landmark_arrays(landmarks))
     if reference is not None and landmarks.camera != reference.cameras.model:
         _reconcile_cameras(arrays, landmarks, reference)
-    write_beside(path, lambda stream: np.savez(stream, **arrays))
+    write_arrays(path, arrays)
 
 
 def _reconcile_cameras(arrays: dict[str, Any], landmarks: Landmarks, reference: Reconstruction) -> None:

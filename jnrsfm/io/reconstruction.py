@@ -3,10 +3,10 @@
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.io._files import write_beside
 from jnrsfm.io.fields import frames_text
 from jnrsfm.io.npz import load_fields, reconstruction_arrays
 from jnrsfm.io.schema import reference_from_fields
+from jnrsfm.runs import write_arrays
 from jnrsfm.types import Reconstruction
 
 
@@ -24,8 +24,7 @@ def write_reconstruction(path, reconstruction: Reconstruction) -> None:
     bad = (~np.isfinite(points).all(-1) & known).any(1) | ~np.isfinite(np.asarray(r.rotations)).all((1, 2))
     if bad.any():
         raise InputError(f"{path}: not written, {frames_text(bad)}: points3d or rotations are not finite")
-    arrays = reconstruction_arrays(r)
-    write_beside(path, lambda stream: np.savez(stream, **arrays))
+    write_arrays(path, reconstruction_arrays(r))
 
 
 def read_reconstruction(path) -> Reconstruction:

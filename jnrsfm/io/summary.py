@@ -10,7 +10,7 @@ from jnrsfm.types import Landmarks, Reconstruction
 
 
 def describe(landmarks: Landmarks, reference: Reconstruction | None = None) -> dict[str, Any]:
-    """Facts about landmarks, as plain Python values that JSON can hold.
+    """What there is to say of landmarks, as plain Python values that JSON can hold.
 
     `frames`, `points`, `names`, `camera`, `intrinsics`, `fps`, `observed` (fraction of the defined points
     that is visible), `fewest_visible` points in a frame, `gaps` (for each point: `point`, `name`, `missing`
@@ -94,59 +94,59 @@ def _longest_run(missing: np.ndarray, starts: np.ndarray) -> tuple[int | None, i
     return int(first[longest]), int(last[longest] - first[longest] + 1)
 
 
-def format_info(facts: dict[str, Any], rows: int = 20) -> str:
-    """The facts of `info` or `describe` as text for people; at most `rows` points are listed, worst first."""
+def format_info(found: dict[str, Any], rows: int = 20) -> str:
+    """What `info` or `describe` found, as text for people; at most `rows` points are listed, worst first."""
     lines = []
 
     def line(label: str, text: object) -> None:
         lines.append(f"{label:<14}{text}")
 
-    if "path" in facts:
-        line("file", f"{facts['path']} ({facts['format']})")
-    line("frames", facts["frames"])
-    line("points", facts["points"])
-    clips = facts["clips"]
+    if "path" in found:
+        line("file", f"{found['path']} ({found['format']})")
+    line("frames", found["frames"])
+    line("points", found["points"])
+    clips = found["clips"]
     if clips["count"] > 1:
         line("clips", f"{clips['count']}, of {clips['shortest']} to {clips['longest']} frames")
-    line("camera", f"{facts['camera'] or 'not stated'}{', with intrinsics' if facts['intrinsics'] else ''}")
-    if facts["fps"]:
-        line("rate", f"{facts['fps']:g} frames per second")
-    if facts["ranges"]:
-        (x0, x1), (y0, y1) = facts["ranges"]["x"], facts["ranges"]["y"]
+    line("camera", f"{found['camera'] or 'not stated'}{', with intrinsics' if found['intrinsics'] else ''}")
+    if found["fps"]:
+        line("rate", f"{found['fps']:g} frames per second")
+    if found["ranges"]:
+        (x0, x1), (y0, y1) = found["ranges"]["x"], found["ranges"]["y"]
         line("range", f"x {x0:.6g} to {x1:.6g}, y {y0:.6g} to {y1:.6g}")
-    if facts["categories"]:
-        line("categories", ", ".join(f"{name} {count}" for name, count in facts["categories"].items()))
-    line("skeleton", f"{facts['edges']} edges, {facts['symmetric']} left-right pairs")
+    if found["categories"]:
+        line("categories", ", ".join(f"{name} {count}" for name, count in found["categories"].items()))
+    line("skeleton", f"{found['edges']} edges, {found['symmetric']} left-right pairs")
     line(
         "observed",
-        f"{100 * facts['observed']:.1f} % of the points, at least {facts['fewest_visible']} a frame",
+        f"{100 * found['observed']:.1f} % of the points, at least {found['fewest_visible']} a frame",
     )
-    if facts["longest_gap"]:
-        gap = facts["longest_gap"]
+    if found["longest_gap"]:
+        gap = found["longest_gap"]
         line("longest gap", f"{gap['name']}: {gap['longest']} frames from frame {gap['start']}")
-    if facts["reference"]:
+    if found["reference"]:
         line(
-            "reference 3D", f"{facts['reference']['camera']}, {100 * facts['reference']['known']:.1f} % known"
+            "reference 3D", f"{found['reference']['camera']}, {100 * found['reference']['known']:.1f} % known"
         )
     else:
         line("reference 3D", "none")
-    line("ready to fit", "yes" if facts["problem"] is None else f"no: {facts['problem']}")
-    if facts["confidence"]:
-        top = max(facts["confidence"]) or 1
+    line("ready to fit", "yes" if found["problem"] is None else f"no: {found['problem']}")
+    if found["confidence"]:
+        top = max(found["confidence"]) or 1
         lines.append("confidence of the visible points")
-        for i, count in enumerate(facts["confidence"]):
+        for i, count in enumerate(found["confidence"]):
             lines.append(f"  {i / 10:.1f}-{(i + 1) / 10:.1f}  {'#' * round(30 * count / top):<30} {count}")
-    gaps = [g for g in facts["gaps"] if g["missing"]]
+    gaps = [g for g in found["gaps"] if g["missing"]]
     if gaps:
         gaps.sort(key=lambda g: -g["missing"])
         width = max(4, *(len(g["name"]) for g in gaps[:rows]))
-        lines.append(f"points with gaps ({len(gaps)} of {facts['points']})")
+        lines.append(f"points with gaps ({len(gaps)} of {found['points']})")
         lines.append(f"  {'name':<{width}}  missing  longest  from")
         for g in gaps[:rows]:
             lines.append(f"  {g['name']:<{width}}  {g['missing']:>7}  {g['longest']:>7}  {g['start']:>4}")
         if len(gaps) > rows:
             lines.append(f"  and {len(gaps) - rows} more")
-    if facts["names"]:
-        shown = facts["names"][: 3 * rows]
-        lines.append("names: " + ", ".join(shown) + (" ..." if len(facts["names"]) > len(shown) else ""))
+    if found["names"]:
+        shown = found["names"][: 3 * rows]
+        lines.append("names: " + ", ".join(shown) + (" ..." if len(found["names"]) > len(shown) else ""))
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from jnrsfm.training import Session
-from jnrsfm.types import Landmarks, Reconstruction
+from jnrsfm.types import Landmarks, Reconstruction, ResultCode
 
 
 @runtime_checkable
@@ -39,9 +39,10 @@ class Fitted(NamedTuple):
     """What a fit gives: the reconstruction; the model of a learned method; label-free evidence for the
     report.
 
-    `heldout` is a dict with `error`, `baseline`, `count`, `note` (see `metrics.report_card`); `restarts`
+    `heldout` is a dict with `error`, `baseline`, `count`, `note` (see `metrics.assess`); `restarts`
     holds the camera-frame shapes `(restart, frame, point, 3)` of the restarts alive at the end, the chosen
-    one first; `facts` are plain figures for the record; `latent` is for the picture of the codes.
+    one first; `facts` are the diagnostics, plain values for the record; `latent` is for the picture of the codes;
+    `code` says how the fit ended.
     """
 
     reconstruction: Reconstruction
@@ -50,6 +51,7 @@ class Fitted(NamedTuple):
     restarts: Any | None = None
     facts: dict[str, Any] = {}  # noqa: RUF012  (never changed)
     latent: Latent | None = None
+    code: ResultCode = ResultCode.CONVERGED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +59,9 @@ class MethodInfo:
     """A method of the registry.
 
     `fit(landmarks, camera, config, seed, session)` does the work; `load(path)` reads a saved model (learned
-    methods). The other fields say what the method can take, for users and for the README.
+    methods). `takes` and `gives` are the types of its input and of its result, by which readers, checks, panels of the
+    report and verbs are chosen. `cites` are keys of `references.bib`, what a fit by it stands on, its own paper first.
+    The other fields say what the method can take, for users and for the README.
     """
 
     name: str
@@ -72,3 +76,6 @@ class MethodInfo:
     fit: Callable[[Landmarks, str, Any, int, Session], Fitted]
     load: Callable[[Path], Model] | None = None
     state: str = "ready"
+    takes: type = Landmarks
+    gives: type = Reconstruction
+    cites: tuple[str, ...] = ()

@@ -94,6 +94,7 @@ INFO = MethodInfo(
     needs_order=False,
     unseen=False,
     source="Dai, Li, He: A simple prior-free method, CVPR 2012",
+    cites=("dai2012bmm",),
     config=Config,
     fit=fit,
 )

@@ -260,6 +260,7 @@ INFO = MethodInfo(
     needs_order=False,
     unseen=False,
     source="Lee, Cho, Oh: Consensus of non-rigid reconstructions, CVPR 2016",
+    cites=("lee2016consensus",),
     config=Config,
     fit=fit,
 )

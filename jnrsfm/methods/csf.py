@@ -191,6 +191,7 @@ INFO = MethodInfo(
     needs_order=True,
     unseen=False,
     source="Gotardo, Martinez: Smooth time-trajectories, TPAMI 2011",
+    cites=("gotardo2011csf",),
     config=Config,
     fit=fit,
 )

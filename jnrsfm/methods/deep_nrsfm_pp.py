@@ -320,6 +320,7 @@ INFO = MethodInfo(
     needs_order=False,
     unseen=True,
     source="Wang, Lin, Lucey: Deep NRSfM++, 3DV 2020",
+    cites=("wang2020deepnrsfmpp",),
     config=DeepNRSfMpp,
     fit=fit,
     load=DeepNRSfMppModel.load,

@@ -152,6 +152,7 @@ INFO = MethodInfo(
     needs_order=False,
     unseen=False,
     source="Lee, Cho, Choi, Oh: Procrustean normal distribution for non-rigid structure from motion, CVPR 2013",
+    cites=("lee2013pnd",),
     config=Config,
     fit=fit,
 )

@@ -372,6 +372,7 @@ INFO = MethodInfo(
     needs_order=False,
     unseen=True,
     source="Park, Lee, Kwak 2020",
+    cites=("park2020prn", "lee2013pnd"),
     state="experimental",
     config=Prn,
     fit=fit,

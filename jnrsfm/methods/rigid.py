@@ -62,6 +62,7 @@ INFO = MethodInfo(
     needs_order=False,
     unseen=False,
     source="Tomasi, Kanade: Shape and motion under orthography, IJCV 1992",
+    cites=("tomasi1992factorization",),
     config=Config,
     fit=fit,
 )

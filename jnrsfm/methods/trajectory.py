@@ -92,6 +92,7 @@ INFO = MethodInfo(
     needs_order=True,
     unseen=False,
     source="Akhter, Sheikh, Khan, Kanade: Trajectory space, NIPS 2008",
+    cites=("akhter2008trajectory",),
     config=Config,
     fit=fit,
 )

@@ -1,4 +1,4 @@
-"""Distances, the named protocols of the literature, error curves, and the label-free report card."""
+"""Distances, the named protocols of the literature, error curves, and the quality report (no ground truth needed)."""
 
 from jnrsfm.metrics import curves as curves
 from jnrsfm.metrics import distances as distances
@@ -16,5 +16,6 @@ from jnrsfm.metrics.protocols import evaluate_by_category as evaluate_by_categor
 from jnrsfm.metrics.protocols import overwrite_visible_xy as overwrite_visible_xy
 from jnrsfm.metrics.protocols import protocol as protocol
 from jnrsfm.metrics.quality import restart_spread as restart_spread
-from jnrsfm.metrics.quality_report import format_card as format_card
-from jnrsfm.metrics.quality_report import report_card as report_card
+from jnrsfm.metrics.quality_report import CHECKS as CHECKS
+from jnrsfm.metrics.quality_report import assess as assess
+from jnrsfm.metrics.quality_report import format_quality as format_quality

@@ -1,6 +1,6 @@
 """What can be measured without 3D labels: residuals, bones, spread of restarts, motion of the cameras.
 
-Plain measures, in NumPy float64; `report_card` turns them into verdicts and words.
+Plain measures, in NumPy float64; `assess` turns them into verdicts and words.
 """
 
 from typing import NamedTuple
@@ -144,8 +144,8 @@ def restart_spread(
     """How far the restarts of a fit disagree about each point: the `score` of a `Reconstruction`.
 
     restarts: `(restart, frame, point, 3)` camera-frame shapes, at least two. Each is centred in each frame on
-    its `defined` points (all by default) and takes the mirror, z or -z, that is nearer to restart `chosen`:
-    the mirror of a single frame is no disagreement under orthography. Returned: the root of the unbiased
+    its `defined` points (all by default) and takes the depth reflection, z or -z, that is nearer to restart `chosen`:
+    the reflection of a single frame is no disagreement under orthography. Returned: the root of the unbiased
     variance sum_n |x_n - mean|^2 / (N - 1) in the units of the shape, 0 at points that are not defined.
     Raises `InputError` for fewer than two restarts.
     """

@@ -1,11 +1,11 @@
-"""The report card: what a fit says about itself where there is no 3D to compare with.
+"""The quality report: what a fit says about itself where there is no 3D to compare with.
 
 Every item has a value, a verdict and a sentence on what it means. The thresholds (`THRESHOLDS`) are rules of
 thumb, set so that motion-capture bodies reconstructed to a few percent come out good and visibly broken ones
 poor; they judge no method. No item alone proves a reconstruction right.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from jnrsfm.errors import InputError
 from jnrsfm.metrics import quality
 from jnrsfm.metrics.protocols import camera_points
-from jnrsfm.types import Landmarks, Reconstruction
+from jnrsfm.types import ByType, Landmarks, Reconstruction, Result
 
 
 class Threshold(NamedTuple):
@@ -59,14 +59,18 @@ REPROJECTION_IS_NOT_PROOF = (
 )
 
 
-def report_card(
+CHECKS: ByType[Callable[..., dict[str, Any]]] = ByType("quality checks")
+"""What is checked of each type of result: `(input, result, heldout=..., restarts=...) -> quality report`."""
+
+
+def assess(
     landmarks: Landmarks,
-    reconstruction: Reconstruction,
+    reconstruction: Result,
     *,
     heldout: Mapping[str, Any] | None = None,
     restarts: Any = None,
 ) -> dict[str, Any]:
-    """Label-free quality of a fit, as JSON-able data.
+    """The quality report of a fit, which needs no 3D labels: data that JSON holds, by the checks of the result's type.
 
     Returns `{"items": [{"name", "value", "unit", "verdict", "explain"}, ...], "warnings": [str, ...]}` with
     `verdict` one of good, fair, poor, unknown, and `value` a number or None. Items that need what is not
@@ -80,26 +84,40 @@ def report_card(
 
     Raises `InputError` where landmarks and reconstruction do not match or a visible point projects nowhere.
     """
+    return CHECKS[type(reconstruction)](landmarks, reconstruction, heldout=heldout, restarts=restarts)
+
+
+def _of_points(
+    landmarks: Landmarks,
+    reconstruction: Reconstruction,
+    *,
+    heldout: Mapping[str, Any] | None = None,
+    restarts: Any = None,
+) -> dict[str, Any]:
+    """The quality report of 3D points."""
     if landmarks.points2d.shape[:2] != reconstruction.points3d.shape[:2]:
         raise InputError(
             f"the landmarks have {landmarks.n_frames} frames of {landmarks.n_points} points, the "
             f"reconstruction {reconstruction.n_frames} of {reconstruction.n_points}; pass the landmarks that "
             "it was made from"
         )
-    card = _Card(landmarks, reconstruction)
-    card.reprojection()
+    report = _PointChecks(landmarks, reconstruction)
+    report.reprojection()
     if heldout is not None:
-        card.held_out(heldout)
-    card.bones()
-    card.restarts(restarts)
-    card.mirror()
-    card.motion()
-    card.depth()
-    card.missing()
-    return {"items": card.items, "warnings": [*card.warnings, REPROJECTION_IS_NOT_PROOF]}
+        report.held_out(heldout)
+    report.bones()
+    report.restarts(restarts)
+    report.mirror()
+    report.motion()
+    report.depth()
+    report.missing()
+    return {"items": report.items, "warnings": [*report.warnings, REPROJECTION_IS_NOT_PROOF]}
 
 
-class _Card:
+CHECKS.register(Reconstruction, _of_points)
+
+
+class _PointChecks:
     """Collects items and warnings; one method for each question."""
 
     def __init__(self, landmarks: Landmarks, reconstruction: Reconstruction):
@@ -250,7 +268,7 @@ class _Card:
             "restart_spread",
             float(np.nanmedian(score)),
             "fraction of shape size",
-            "standard deviation of a point over fits from other seeds, each frame in its nearest mirror, "
+            "standard deviation of a point over fits from other seeds, each frame in its nearer reflection, "
             "over the root mean square radius of the shape, median over points; most in "
             + self.listed(order),
         )
@@ -258,9 +276,7 @@ class _Card:
     def mirror(self) -> None:
         how, margin = self.reconstruction.mirror, self.reconstruction.mirror_margin
         if how == "perspective" and margin is None:
-            explain = (
-                "the perspective camera tells the hand, but no comparison of the shapes has confirmed it"
-            )
+            explain = "a perspective camera tells z from -z, but no comparison of the shapes has confirmed it"
             self.add("mirror_margin", float("nan"), "", explain, "unknown")
             return
         if how == "none" or margin is None:
@@ -274,7 +290,7 @@ class _Card:
             )
             if how == "none":
                 self.warnings.append(
-                    "Each frame may be mirrored in depth on its own: left and right, near and far can swap "
+                    "Each frame may be reflected in depth on its own: left and right, near and far can swap "
                     "from frame to frame. Give the frames' order (`sequence`) so that continuity can decide."
                 )
             return
@@ -290,7 +306,7 @@ class _Card:
         )  # fmt: skip
         if weak.mean() > 0.1:
             self.warnings.append(
-                f"The depth mirror is close to a coin toss in {weak.mean():.0%} of the frames "
+                f"The depth reflection is close to a coin toss in {weak.mean():.0%} of the frames "
                 f"(first: frame {int(np.argmax(weak))})."
             )
 
@@ -375,9 +391,9 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def format_card(card: Mapping[str, Any]) -> str:
-    """The card as plain text: a line for each item, then the warnings."""
-    items = card["items"]
+def format_quality(quality: Mapping[str, Any]) -> str:
+    """The quality report as plain text: a line for each item, then the warnings."""
+    items = quality["items"]
     width = max((len(i["name"]) for i in items), default=0)
     lines = []
     for item in items:
@@ -390,5 +406,5 @@ def format_card(card: Mapping[str, Any]) -> str:
             shown = f"{value:.3g} {unit}".rstrip()
         lines.append(f"{item['name'].replace('_', ' '):<{width}}  {item['verdict']:<7}  {shown}")
         lines.append(f"{'':<{width}}           {item['explain']}")
-    lines += [f"! {warning}" for warning in card["warnings"]]
+    lines += [f"! {warning}" for warning in quality["warnings"]]
     return "\n".join(lines)

@@ -19,6 +19,7 @@ import numpy as np
 
 from jnrsfm.errors import InputError
 from jnrsfm.inputs.observations import Frames, Normalizer, Observations
+from jnrsfm.runs import write_arrays
 from jnrsfm.types import Landmarks
 
 _Model = TypeVar("_Model", bound="NetworkModel")  # beartype refuses Self on single methods
@@ -78,9 +79,7 @@ class NetworkModel:
             "normalizer": normalizer,
         }
         del about["params"]
-        beside = Path(path).with_suffix(".tmp.npz")
-        np.savez(beside, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
-        beside.replace(path)
+        write_arrays(path, {"about": np.array(json.dumps(about)), **arrays})
 
     @classmethod
     def load(cls: type[_Model], path: Path) -> _Model:

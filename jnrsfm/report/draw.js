@@ -1,6 +1,6 @@
 // Drawing on plain 2D canvases: no WebGL, so it works on every machine and prints.
 
-const COLOURS = ["card", "ink", "muted", "line", "accent", "space", "grid", "bone", "left", "right", "truth", "error", "twin", "r0", "r1", "r2"];
+const COLOURS = ["panel", "ink", "muted", "line", "accent", "space", "grid", "bone", "left", "right", "truth", "error", "twin", "r0", "r1", "r2"];
 function readColours() {
   const style = getComputedStyle(page), out = {};
   for (const name of COLOURS) out[name] = style.getPropertyValue("--" + name).trim();
@@ -149,7 +149,7 @@ function drawSpace(canvas, data, ui, colours, f) {
   const twin = ui.twin && { kind: "twin", points: posed(data, data.shape, ui.mode, f, true), has: main.has };
   const columns = [{ name: truth && ui.reference === "over" ? "result, with ground truth" : "result", figures: truth && ui.reference === "over" ? [truth, main] : [main] }];
   if (truth && ui.reference === "beside") columns.push({ name: "ground truth", figures: [truth] });
-  if (twin) columns.push({ name: "depth-mirrored twin", figures: [twin] });
+  if (twin) columns.push({ name: "depth-reflected twin", figures: [twin] });
   const wide = w / columns.length, scale = (ui.view.zoom * 0.43 * Math.min(h, wide * 1.5)) / data.radius;
   ui.scale = scale;
   ui.width = Math.min(Math.max(scale * data.radius * 0.021, 1.6), 9) * ui.thin;

@@ -2,7 +2,7 @@
 
 Why a viewer of our own: 3D, input image plane and time must move together on one page that can be mailed.
 Point-and-line drawing on a 2D canvas does that in some tens of kB of plain script; the viewers at hand
-bring 0.8 to 5 MB, a server or WebGL, and no place for the 2D panel and the report card.
+bring 0.8 to 5 MB, a server or WebGL, and no place for the 2D panel and the quality report.
 """
 
 import base64
@@ -11,30 +11,31 @@ import html
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jnrsfm.report.contents import Contents, for_result
 from jnrsfm.report.curves import loss_svg
 from jnrsfm.report.latent import latent_svg
-from jnrsfm.report.scene import VIDEO_DEGREES, Scene, build_scene
-from jnrsfm.report.summary import GLOSSARY, MARKS, MIRROR, alerts, checks, score, trust, what_was_done
-from jnrsfm.report.writing import write_beside
-from jnrsfm.types import Landmarks, Reconstruction
+from jnrsfm.report.scene import VIDEO_DEGREES, Scene
+from jnrsfm.report.summary import GLOSSARY, MARKS, REFLECTION, alerts, checks, score, summarise, what_was_done
+from jnrsfm.runs import write_file
+from jnrsfm.types import ResultCode
 
 SCRIPTS = ("math.js", "draw.js", "viewer.js")
 _ABSENT = -32768
 
 PROTOCOLS = {
-    "kong": "each frame scaled and rotated onto the truth, mirror allowed",
-    "frame-mirror": "each frame may choose its depth mirror; no rotation or scale fit",
-    "one-mirror": "one depth mirror for each clip: what you see on this page",
+    "kong": "each frame scaled and rotated onto the truth, reflection allowed",
+    "frame-mirror": "each frame may choose its depth reflection; no rotation or scale fit",
+    "one-mirror": "one depth reflection for each clip: what you see on this page",
     "akhter": "one rotation for the whole sequence",
-    "c3dpo": "camera-frame points, centred, depth mirror allowed",
-    "deep-nrsfm++": "scaled to the truth, rotated, mirror allowed",
+    "c3dpo": "camera-frame points, centred, depth reflection allowed",
+    "deep-nrsfm++": "scaled to the truth, rotated, reflection allowed",
 }
 
 
@@ -105,9 +106,9 @@ def _chip(verdict: str) -> str:
     return f'<span class="chip {verdict}"><b aria-hidden="true">{MARKS[verdict]}</b> {verdict}</span>'
 
 
-def _card_html(card: Mapping | None) -> str:
+def _quality_html(quality: Mapping | None) -> str:
     rows = []
-    for check in checks(card):
+    for check in checks(quality):
         question = (
             f"{_e(check.question)}<small>{_e(check.detail)}</small>" if check.question else _e(check.detail)
         )
@@ -118,14 +119,14 @@ def _card_html(card: Mapping | None) -> str:
     if not rows:
         return '<p class="empty">No check was made.</p>'
     return (
-        '<div class="scroll"><table class="card-table"><thead><tr><th scope="col">Check</th>'
+        '<div class="scroll"><table class="quality-table"><thead><tr><th scope="col">Check</th>'
         '<th scope="col">Value</th><th scope="col">Verdict</th>'
         '<th scope="col">What it asks</th></tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def _scores_html(scores: Mapping | None, scene: Scene) -> str:
+def _scores_html(scores: Mapping | None) -> str:
     if not scores:
         return ""
     metrics = list(dict.fromkeys(m for row in scores.values() for m in row))
@@ -137,7 +138,7 @@ def _scores_html(scores: Mapping | None, scene: Scene) -> str:
         for name, row in scores.items()
     )
     return (
-        '<section class="card"><h2>Against the ground truth</h2><p class="note">The same result under the '
+        '<section class="panel"><h2>Against the ground truth</h2><p class="note">The same result under the '
         "protocols of the literature. They forgive different things, so compare only equal names.</p>"
         f'<div class="scroll"><table><thead><tr><th scope="col">Protocol</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></section>"
@@ -160,7 +161,7 @@ def _settings_html(settings: Any) -> str:
 
 
 def _notes(scene: Scene) -> list[str]:
-    notes = [MIRROR.get(scene.mirror, "")]
+    notes = [REFLECTION.get(scene.mirror, "")]
     if len(scene.frames) < scene.total:
         notes.append(
             f"To keep this file small, it shows {len(scene.frames):,} of {scene.total:,} frames"
@@ -175,7 +176,7 @@ def _notes(scene: Scene) -> list[str]:
         whole = len(scene.flipped) == len(scene.clips)
         which = ", ".join(str(c) for c in scene.flipped[:12]) + (" …" if len(scene.flipped) > 12 else "")
         notes.append(
-            f"The ground truth{'' if whole else f' of clip {which}'} is shown mirrored in depth, since the "
+            f"The ground truth{'' if whole else f' of clip {which}'} is shown reflected in depth, since the "
             "result came out as its twin."
         )
     if scene.guessed_pairs and len(scene.pairs):
@@ -184,22 +185,15 @@ def _notes(scene: Scene) -> list[str]:
     return [n for n in notes if n]
 
 
-def page_html(
-    scene: Scene,
-    history: Sequence[dict],
-    card: Mapping | None,
-    settings: Mapping | None,
-    scores: Mapping | None,
-    title: str,
-    latent: Mapping | None = None,
-) -> str:
-    """The whole page as text."""
+def page_html(contents: Contents) -> str:
+    """The whole page of a reconstruction of points, as text."""
+    scene, quality, settings = contents.scene, contents.quality, contents.settings
     folder = resources.files("jnrsfm.report")
     script = "\n".join(folder.joinpath(name).read_text("utf-8") for name in SCRIPTS)
     style = folder.joinpath("page.css").read_text("utf-8")
-    verdict, words = trust(card)
-    warnings = alerts(card)
-    curve = loss_svg(history)
+    verdict, words = summarise(quality)
+    warnings = alerts(quality)
+    curve = loss_svg(contents.history)
 
     def sha(text: str) -> str:
         return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
@@ -208,27 +202,34 @@ def page_html(
         # by hash, so that not even markup that slipped in through a name could run
         "policy": f"default-src 'none'; script-src 'sha256-{sha(script)}'; style-src 'sha256-{sha(style)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'",
-        "title": _e(title),
+        "title": _e(contents.title),
         "style": style,
         "script": script,
         "data": as_script_json(scene_data(scene)),
-        "summary": _e(what_was_done(scene, history, settings)),
+        "summary": _e(what_was_done(scene, contents.history, settings)),
         "verdict": verdict,
         "chip": _chip(verdict),
-        "trust": _e(words),
+        "verdict_words": _e(words),
+        "ended": ""
+        if contents.code is ResultCode.CONVERGED
+        else f'<p class="note"><b>{_e(contents.code.value.capitalize())}.</b> {_e(contents.code.advice)}</p>',
         "warnings": '<ul class="warnings" aria-label="Warnings">'
         + "".join(f"<li><b>Warning.</b> {_e(w)}</li>" for w in warnings)
         + "</ul>"
         if warnings
         else "",
         "notes": "".join(f"<li>{_e(n)}</li>" for n in _notes(scene)),
-        "card": _card_html(card),
+        "quality": _quality_html(quality),
         "curve": curve or '<p class="empty">This method has no training curve.</p>',
         "latent": ""
-        if latent is None
-        else f'<section class="card"><h2>Latent space</h2>{latent_svg(**latent)}</section>',
-        "scores": _scores_html(scores, scene),
+        if contents.latent is None
+        else f'<section class="panel"><h2>Latent space</h2>{latent_svg(**contents.latent)}</section>',
+        "scores": _scores_html(contents.scores),
         "settings": _settings_html(settings) if settings else '<p class="empty">None were recorded.</p>',
+        "citations": ""
+        if not contents.citations
+        else '<section class="panel"><details><summary><h2>Please cite</h2></summary>'
+        f"<pre>{_e(contents.citations)}</pre></details></section>",
         "glossary": "".join(f"<dt>{_e(word)}</dt><dd>{_e(said)}</dd>" for word, said in GLOSSARY),
     }
     template = folder.joinpath("page.html").read_text("utf-8")
@@ -236,34 +237,11 @@ def page_html(
     return re.sub(r"\{\{(\w+)\}\}", lambda m: slots[m.group(1)], template)
 
 
-def write_report(
-    path: str | os.PathLike,
-    *,
-    landmarks: Landmarks,
-    reconstruction: Reconstruction,
-    reference: Reconstruction | None = None,
-    history: Sequence[dict] = (),
-    card: dict | None = None,
-    settings: dict | None = None,
-    scores: dict | None = None,
-    title: str = "3D from 2D landmarks",
-    latent: Mapping | None = None,
-) -> Path:
-    """Write the page to `path` and return the path.
+def write_report(path: str | os.PathLike, contents: Contents) -> Path:
+    """Write the page of a result to `path` and return the path.
 
-    `reconstruction` and `reference` (ground truth) are of the frames and points of `landmarks`. The
-    reference is shown in the reconstruction's camera frame, by one scale for all frames and, unless the
-    camera is perspective, one depth mirror for each clip; nothing else is fitted.
-    `history`: rows with `step`, `loss` (a number, or a list with one for each restart, None where
-    dropped), and optionally `heldout`, `reprojection`, `steps_per_s`, `phase`.
-    `card`: `{"items": [{"name", "value", "unit", "verdict": "good|fair|poor|unknown", "explain"}],
-    "warnings": [str]}`. `settings`: a nested plain dict; its `method` and `seconds` go into the summary.
-    `scores`: `{protocol: {metric: value}}`, errors as fractions. `latent`: arguments of `latent.latent_svg`, for
-    methods that give each frame a code.
     At most 1500 frames go into the page, evenly thinned within each clip; the page says so.
-
-    Raises `InputError` where frames or points do not agree, there are none, or `path` cannot be written.
+    Raises `InputError` where frames or points do not agree, there are none, the type of result has no panels, or
+    `path` cannot be written.
     """
-    scene = build_scene(landmarks, reconstruction, reference)
-    text = page_html(scene, history, card, settings, scores, title, latent)
-    return write_beside(path, text.encode("utf-8"))
+    return write_file(path, for_result(type(contents.result)).page(contents))

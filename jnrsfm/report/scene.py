@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from jnrsfm.errors import InputError
+from jnrsfm.report.contents import Contents, input_of
 from jnrsfm.report.links import guess_links, pairs_from_names
 from jnrsfm.report.steady import steady_rotations, upright
 from jnrsfm.types import Landmarks, Reconstruction
@@ -28,8 +29,8 @@ class Scene:
     `frames` their numbers in the input (of `total`). `shape` is centred, in camera orientation (x right,
     y down, z away), in object units with the camera's scale taken out; `steady @ shape` and
     `world @ shape` are the other two views. `state` is UNDEFINED (not drawn), HIDDEN or SEEN.
-    `observed` is NaN where not seen. `reference` is in the same frame, units and clip-wise mirror as
-    `shape`, NaN where unknown; `flipped` names the clips whose reference had to be mirrored in depth.
+    `observed` is NaN where not seen. `reference` is in the same frame, units and, clip by clip, depth reflection as
+    `shape`, NaN where unknown; `flipped` names the clips whose reference had to be reflected in depth.
     `error2d` per frame: RMS residual over the longer side of the seen points' box; `error3d`: over the RMS
     radius of the reference.
     """
@@ -108,7 +109,7 @@ def pick_frames(
 def _error(residual: np.ndarray, points: np.ndarray, mask: np.ndarray, box: bool) -> np.ndarray:
     """`(frame,)` RMS of `residual` over the size of `points`, where `mask`; NaN where there is no size.
 
-    The size is the longer side of the points' box, as in the report card, or their RMS radius, which makes
+    The size is the longer side of the points' box, as in the quality report, or their RMS radius, which makes
     the 3D error |S - S*|_F / |S*|_F, as in the protocols.
     """
     count = np.maximum(mask.sum(1), 1)
@@ -149,7 +150,7 @@ def _fit_reference(shape, drawn, reference: Reconstruction, clip, free_mirror: b
     if free_mirror:
         flipped = [int(c) for c in np.unique(clip) if cross[clip == c, 2].sum() < 0]
         g[np.isin(clip, flipped), :, 2] *= -1
-        # a frame whose mirror is wrong still tells the size, so it must not shrink the others' reference
+        # a frame whose reflection is wrong still tells the size, so it must not shrink the others' reference
         cross[:, 2] = np.abs(cross[:, 2])
     scale = cross.sum() / max((g * g).sum(), 1e-300)
     g *= scale if scale > 0 else 1.0
@@ -242,3 +243,9 @@ def build_scene(
         shape, drawn, reference.select(frames), clip, scene.model != "perspective"
     )
     return dataclasses.replace(scene, reference=fitted, error3d=error3d, flipped=flipped)
+
+
+def scene_of(contents: Contents) -> Scene:
+    """The scene of what a report shows, for results that are reconstructions of points."""
+    assert isinstance(contents.result, Reconstruction)
+    return build_scene(input_of(contents), contents.result, contents.reference)

@@ -1,21 +1,22 @@
 """`report.png`: the page in still form, for a paper, a mail or a pull request."""
 
-import io
+import contextlib
 import os
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jnrsfm.errors import InputError
+from jnrsfm.report.contents import Contents, for_result
 from jnrsfm.report.curves import curve_lines
-from jnrsfm.report.scene import HIDDEN, SEEN, UNDEFINED, Scene, build_scene
-from jnrsfm.report.summary import MARKS, alerts, checks, score, trust, what_was_done
-from jnrsfm.report.writing import write_beside
-from jnrsfm.types import Landmarks, Reconstruction
+from jnrsfm.report.scene import HIDDEN, SEEN, UNDEFINED, Scene
+from jnrsfm.report.summary import MARKS, alerts, checks, score, summarise, what_was_done
+from jnrsfm.runs import write_file
+from jnrsfm.types import Result
 
 INK, MUTED, LINE, ACCENT = "#17202c", "#556274", "#dbe1e9", "#1f5fd1"
 BONE, LEFT, RIGHT, TRUTH, ERROR = "#3b4a5e", "#d4610b", "#1f6fbf", "#16895a", "#cf2f55"
@@ -166,9 +167,9 @@ def _curve(axes, history: Sequence[dict]) -> None:
         axes.spines[side].set_color(LINE)
 
 
-def _card(axes, card: Mapping | None, scores: Mapping | None) -> None:
+def _quality(axes, quality: Mapping | None, scores: Mapping | None) -> None:
     axes.axis("off")
-    items = checks(card)[:11]
+    items = checks(quality)[:11]
     y = 0.98
     if not items:
         _say(axes, 0.0, y, "No check was made.", fontsize=9, color=MUTED)
@@ -196,45 +197,45 @@ def _card(axes, card: Mapping | None, scores: Mapping | None) -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
-def draw_png(
-    scene: Scene,
-    history: Sequence[dict],
-    card: Mapping | None,
-    settings: Mapping | None,
-    scores: Mapping | None,
-    title: str,
-) -> bytes:
-    """The picture as PNG bytes. Raises `InputError` where matplotlib is absent."""
+def draw(contents: Contents) -> Any:
+    """The matplotlib figure of a reconstruction of points: five frames spread over the set, the 3D obliquely and from
+    the side, the 2D input with the reprojection; below, the loss curve and the quality report.
+
+    Raises `InputError` where matplotlib (the extra `viz`) is absent.
+    """
     try:
-        from matplotlib import style
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError(
             'report.png needs matplotlib, which is not installed; pip install "jnrsfm[viz]"'
         ) from error
+    scene, quality = contents.scene, contents.quality
     at = np.unique(np.linspace(0, len(scene.frames) - 1, COLUMNS).astype(int))
-    verdict, words = trust(card)
-    warned = alerts(card)
-    # the user's own matplotlib style stays out of it; a glyph that the font lacks is no failure
-    with style.context("default"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
-        figure = Figure(figsize=(13.2, 11.2), dpi=110, facecolor="white")
-        FigureCanvasAgg(figure)
+    verdict, words = summarise(quality)
+    warned = alerts(quality)
+    with _plain_style():
+        made = Figure(figsize=(13.2, 11.2), dpi=110, facecolor="white")
+        FigureCanvasAgg(made)
         _say(
-            figure, 0.03, 0.985, textwrap.shorten(title, 90, placeholder="…"), fontsize=19, fontweight="bold"
+            made,
+            0.03,
+            0.985,
+            textwrap.shorten(contents.title, 90, placeholder="…"),
+            fontsize=19,
+            fontweight="bold",
         )
-        lead = textwrap.fill(what_was_done(scene, history, settings), 158)
-        _say(figure, 0.03, 0.954, lead, fontsize=10, color=MUTED)
+        lead = textwrap.fill(what_was_done(scene, contents.history, contents.settings), 158)
+        _say(made, 0.03, 0.954, lead, fontsize=10, color=MUTED)
         words = textwrap.shorten(words, 130, placeholder="…")
         chip = {"boxstyle": "round,pad=0.5", "fc": TINTS[verdict], "ec": "none"}
         tone = {"color": TONES[verdict], "fontweight": "bold"}
-        _say(figure, 0.037, 0.89, f"{MARKS[verdict]} {verdict}:  {words}", fontsize=11, bbox=chip, **tone)
+        _say(made, 0.037, 0.89, f"{MARKS[verdict]} {verdict}:  {words}", fontsize=11, bbox=chip, **tone)
         if warned:
             more = f" (and {len(warned) - 1} more)" if len(warned) > 1 else ""
             first = textwrap.shorten(warned[0], 150, placeholder="…")
-            _say(figure, 0.03, 0.86, f"Warning: {first}{more}", fontsize=9.5, color=TONES["fair"])
-        grid = figure.add_gridspec(
+            _say(made, 0.03, 0.86, f"Warning: {first}{more}", fontsize=9.5, color=TONES["fair"])
+        grid = made.add_gridspec(
             4, COLUMNS, left=0.055, right=0.985, top=0.82, bottom=0.055, hspace=0.1, wspace=0.05,
             height_ratios=[1, 1, 0.9, 1.25],
         )  # fmt: skip
@@ -249,7 +250,7 @@ def draw_png(
         )
         for r, (name, paint) in enumerate(rows):
             for c, f in enumerate(at):
-                axes = figure.add_subplot(grid[r, c])
+                axes = made.add_subplot(grid[r, c])
                 paint(axes, int(f))
                 for spine in axes.spines.values():
                     spine.set_color(LINE)
@@ -258,44 +259,48 @@ def draw_png(
                 if c == 0:
                     axes.set_ylabel(name, fontsize=9.5, color=INK)
         lower = grid[3, :].subgridspec(1, 2, wspace=0.12, width_ratios=[1, 1.15])
-        left, right = figure.add_subplot(lower[0, 0]), figure.add_subplot(lower[0, 1])
+        left, right = made.add_subplot(lower[0, 0]), made.add_subplot(lower[0, 1])
         box = left.get_position()
         left.set_position((box.x0, box.y0, box.width, box.height * 0.8))
         right.set_position((right.get_position().x0, box.y0, right.get_position().width, box.height * 0.84))
-        _curve(left, history)
+        _curve(left, contents.history)
         left.set_title("Training", loc="left", fontsize=11, fontweight="bold", color=INK)
-        _card(right, card, scores)
-        right.set_title("Report card", loc="left", fontsize=11, fontweight="bold", color=INK)
+        _quality(right, quality, contents.scores)
+        right.set_title("Quality report", loc="left", fontsize=11, fontweight="bold", color=INK)
         legend = "left orange, right blue   " if len(scene.pairs) else ""
         legend += "○ hidden point, predicted   "
         legend += "dotted: guessed links   " if scene.guessed and len(scene.edges) else ""
         legend += "green: ground truth, red: error   " if scene.reference is not None else ""
         legend += "2D: ● observed, ◯ reprojected"
-        _say(figure, 0.985, 0.012, legend, fontsize=8.5, color=MUTED, ha="right", va="bottom")
-        out = io.BytesIO()
-        figure.savefig(out, format="png", metadata={"Software": "jnrsfm"})
-    return out.getvalue()
+        _say(made, 0.985, 0.012, legend, fontsize=8.5, color=MUTED, ha="right", va="bottom")
+    return made
 
 
-def write_png(
-    path: str | os.PathLike,
-    *,
-    landmarks: Landmarks,
-    reconstruction: Reconstruction,
-    reference: Reconstruction | None = None,
-    history: Sequence[dict] = (),
-    card: dict | None = None,
-    settings: dict | None = None,
-    scores: dict | None = None,
-    title: str = "3D from 2D landmarks",
-) -> Path:
-    """Write the still picture to `path` and return the path; arguments as in `write_report`.
+def figure(shown: Result | Contents) -> Any:
+    """The matplotlib figure of a result, or of a result with all that a report shows beside it.
 
-    Five frames spread over the set: the 3D obliquely and from the side, the 2D input with the
-    reprojection; below, the loss curve and the report card. Needs matplotlib (the extra `viz`).
-
-    Raises `InputError` where matplotlib is absent, frames or points do not agree, or `path` cannot be
-    written.
+    The figure belongs to no window and no pyplot state; `figure.savefig(path)` writes it. Raises `InputError` where
+    matplotlib is absent or the type of result has no panels.
     """
-    scene = build_scene(landmarks, reconstruction, reference)
-    return write_beside(path, draw_png(scene, history, card, settings, scores, title))
+    contents = shown if isinstance(shown, Contents) else Contents(shown)
+    return for_result(type(contents.result)).figure(contents)
+
+
+def write_still(path: str | os.PathLike, contents: Contents) -> Path:
+    """Write the figure of a result to `path` as PNG and return the path.
+
+    Raises `InputError` where matplotlib is absent, frames or points do not agree, or `path` cannot be written.
+    """
+    made = figure(contents)
+    with _plain_style():
+        return write_file(path, lambda out: made.savefig(out, format="png", metadata={"Software": "jnrsfm"}))
+
+
+@contextlib.contextmanager
+def _plain_style() -> Iterator[None]:
+    """The user's own matplotlib style stays out of it; a glyph that the font lacks is no failure."""
+    from matplotlib import style
+
+    with style.context("default"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        yield

@@ -1,4 +1,4 @@
-"""The reconstruction in plain words: what was done, and whether to trust it."""
+"""The reconstruction in plain words: what was done, and how far to rely on it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,18 +15,17 @@ CAMERAS = {
     "weak-perspective": "a weak-perspective camera (size changes with distance, no other perspective)",
     "perspective": "a perspective camera",
 }
-MIRROR = {
-    "none": "The depth of each frame may be mirrored on its own: near may be far. One such camera cannot "
-    "tell.",
+REFLECTION = {
+    "none": "Each frame may be reflected in depth on its own: near may be far. One such camera cannot tell.",
     "sequence": "Near and far were made to agree over the frames of each clip. The whole clip may still be "
-    "mirrored in depth: one such camera cannot tell.",
-    "set": "Near and far were made to agree over the whole set. The whole set may still be mirrored in "
+    "reflected in depth: one such camera cannot tell.",
+    "set": "Near and far were made to agree over the whole set. The whole set may still be reflected in "
     "depth: one such camera cannot tell.",
-    "perspective": "The perspective of the images tells near from far, so no mirrored twin is expected.",
+    "perspective": "The perspective of the images tells near from far, so no reflected twin is expected.",
     "reference": "Near and far were taken from the reference.",
 }
 
-# The report card's items for a reader: a name, and the question that the value answers.
+# The items of the quality report for a reader: a name, and the question that the value answers.
 ITEMS = {
     "reprojection": (
         "Fit to the 2D points",
@@ -40,7 +39,7 @@ ITEMS = {
     "size_variation": ("Steady size", "Does the whole shape keep its size over time?"),
     "left_right_asymmetry": ("Left-right symmetry", "Are left and right links equally long?"),
     "restart_spread": ("Agreement of repeated runs", "Do runs from other random starts give the same shape?"),
-    "mirror_margin": ("Near against far", "Is it clear which of the two depth-mirrored answers is right?"),
+    "mirror_margin": ("Near against far", "Is it clear which of the two depth reflections is right?"),
     "camera_motion": (
         "Range of views",
         "Was the object seen from directions different enough to show depth?",
@@ -59,7 +58,7 @@ GLOSSARY = (
     (
         "Reprojection",
         "The 3D points seen again through the camera. It should fall on the observed points. A small "
-        "distance is necessary, but a flat or mirrored shape can have it too: it is no proof of good 3D.",
+        "distance is necessary, but a flat or reflected shape can have it too: it is no proof of good 3D.",
     ),
     (
         "Held-out points",
@@ -67,7 +66,7 @@ GLOSSARY = (
     ),
     ("Hidden point", "A point without an observation in that frame; its place is a prediction."),
     (
-        "Depth mirror (twin)",
+        "Depth reflection (twin)",
         "A shape and its mirror image in depth look the same to a distant camera. The twin shows the other "
         "answer. Decide from what you know, such as a knee that bends only one way.",
     ),
@@ -126,7 +125,7 @@ def score(metric: str, value: Any) -> str:
 
 
 class Check(NamedTuple):
-    """One row of the report card as it is shown."""
+    """One row of the quality report as it is shown."""
 
     name: str
     value: str
@@ -135,10 +134,10 @@ class Check(NamedTuple):
     detail: str
 
 
-def checks(card: Mapping | None) -> list[Check]:
-    """The items of a report card for a reader: fractions in percent, plain names and questions."""
+def checks(quality: Mapping | None) -> list[Check]:
+    """The items of a quality report for a reader: fractions in percent, plain names and questions."""
     rows = []
-    for item in (card or {}).get("items", ()):
+    for item in (quality or {}).get("items", ()):
         key, value, unit = str(item.get("name", "")), item.get("value"), str(item.get("unit") or "")
         name, question = ITEMS.get(key, (key.replace("_", " ").strip().capitalize(), ""))
         if unit.startswith("fraction") and isinstance(value, int | float):
@@ -158,9 +157,9 @@ def checks(card: Mapping | None) -> list[Check]:
     return rows
 
 
-def alerts(card: Mapping | None) -> list[str]:
-    """The warnings of a card, without the reminder that every card ends with: the page says it anyway."""
-    return [str(w) for w in (card or {}).get("warnings", ()) if w != REPROJECTION_IS_NOT_PROOF]
+def alerts(quality: Mapping | None) -> list[str]:
+    """The warnings of a quality report, without the reminder that each ends with: the page says it anyway."""
+    return [str(w) for w in (quality or {}).get("warnings", ()) if w != REPROJECTION_IS_NOT_PROOF]
 
 
 def method_name(settings: Mapping | None) -> str | None:
@@ -208,25 +207,25 @@ def what_was_done(scene: Scene, history: Sequence[dict], settings: Mapping | Non
     return text + ". Every point was seen in every frame."
 
 
-def worst_verdict(card: Mapping | None) -> str:
-    """The worst of poor, fair, good in the report card; `"unknown"` where nothing was judged."""
-    given = {check.verdict for check in checks(card)}
+def worst_verdict(quality: Mapping | None) -> str:
+    """The worst of poor, fair, good in the quality report; `"unknown"` where nothing was judged."""
+    given = {check.verdict for check in checks(quality)}
     return next((v for v in ("poor", "fair", "good") if v in given), "unknown")
 
 
-def trust(card: Mapping | None) -> tuple[str, str]:
+def summarise(quality: Mapping | None) -> tuple[str, str]:
     """The worst verdict, and what it means for the reader in one or two sentences."""
-    worst = worst_verdict(card)
-    named = ", ".join(c.name for c in checks(card) if c.verdict == worst)
+    worst = worst_verdict(quality)
+    named = ", ".join(c.name for c in checks(quality) if c.verdict == worst)
     if worst == "poor":
         return worst, f"Do not rely on this 3D yet. Poor: {named}."
     if worst == "fair":
         return worst, f"Use this 3D with care. Only fair: {named}."
-    if worst == "good" and alerts(card):
+    if worst == "good" and alerts(quality):
         return "fair", "The checks that need no 3D labels found it good, but read the warnings."
     if worst == "good":
         return (
             worst,
             "The checks that need no 3D labels found nothing against it. They cannot prove it right.",
         )
-    return worst, "Nothing here says whether to trust this 3D: no check was made."
+    return worst, "Nothing here says whether this 3D can be relied on: no check was made."

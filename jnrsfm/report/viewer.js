@@ -52,7 +52,7 @@
     bits.push(`2D error <b>${percent(data.error2d[f])}</b> of size`);
     if (data.error3d) bits.push(`3D error <b>${percent(data.error3d[f])}</b> of size`);
     bits.push(hidden ? `<b>${hidden}</b> of ${p} points hidden` : "no point hidden");
-    if (data.margin) bits.push(`mirror certainty ${Number.isFinite(data.margin[f]) ? data.margin[f].toFixed(2) : "–"}`);
+    if (data.margin) bits.push(`reflection certainty ${Number.isFinite(data.margin[f]) ? data.margin[f].toFixed(2) : "–"}`);
     if (ui.hover >= 0) bits.push(`<b>${safe(data.names[ui.hover])}</b>${data.score ? `: uncertainty ${((data.score[f * p + ui.hover] / 255) * data.scoreTop).toPrecision(2)}` : ""}`);
     $("readout").innerHTML = bits.join(" · ");
   }

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from jnrsfm.runs import write_file
+
 
 class Session:
     """One run: where checkpoints go, what is said and recorded, and whether it has been asked to stop.
@@ -61,9 +63,7 @@ class Session:
             kept.append(record)
         self.history = kept
         if self._records is not None:
-            beside = self._records.with_suffix(".tmp")
-            beside.write_text("".join(json.dumps(r) + "\n" for r in kept))
-            beside.replace(self._records)
+            write_file(self._records, "".join(json.dumps(r) + "\n" for r in kept))
 
     def record(self, phase: str, step: int, steps: int, values: dict[str, Any], rate: float) -> None:
         """Record the metrics of a dispatch and show the progress."""

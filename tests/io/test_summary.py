@@ -33,40 +33,40 @@ def example():
     )
 
 
-def test_facts():
-    facts = describe(example())
-    assert json.loads(json.dumps(facts)) == facts
-    assert (facts["frames"], facts["points"], facts["fps"]) == (8, 4, 30.0)
-    assert facts["clips"] == {"count": 2, "shortest": 3, "longest": 5}
-    assert [g["missing"] for g in facts["gaps"]] == [0, 4, 4, 0]
-    assert [(g["longest"], g["start"]) for g in facts["gaps"]] == [(0, None), (2, 3), (3, 2), (0, None)]
-    assert facts["longest_gap"]["name"] == "ear"
-    assert facts["observed"] == 24 / 32
-    assert facts["fewest_visible"] == 2
-    assert facts["confidence"] == [8, 0, 0, 0, 0, 0, 0, 0, 0, 16]
-    assert facts["ranges"]["x"][0] == -9
-    assert facts["ranges"]["y"][1] == 8
-    assert facts["categories"] == {"dog": 6, "cat": 2}
-    assert facts["reference"] is None
-    assert "fewer than 3 visible points" in facts["problem"]
+def test_found():
+    found = describe(example())
+    assert json.loads(json.dumps(found)) == found
+    assert (found["frames"], found["points"], found["fps"]) == (8, 4, 30.0)
+    assert found["clips"] == {"count": 2, "shortest": 3, "longest": 5}
+    assert [g["missing"] for g in found["gaps"]] == [0, 4, 4, 0]
+    assert [(g["longest"], g["start"]) for g in found["gaps"]] == [(0, None), (2, 3), (3, 2), (0, None)]
+    assert found["longest_gap"]["name"] == "ear"
+    assert found["observed"] == 24 / 32
+    assert found["fewest_visible"] == 2
+    assert found["confidence"] == [8, 0, 0, 0, 0, 0, 0, 0, 0, 16]
+    assert found["ranges"]["x"][0] == -9
+    assert found["ranges"]["y"][1] == 8
+    assert found["categories"] == {"dog": 6, "cat": 2}
+    assert found["reference"] is None
+    assert "fewer than 3 visible points" in found["problem"]
 
 
 def test_undefined_points_are_no_gaps():
     defined = np.ones((8, 4), bool)
     defined[:, 1] = False
     landmarks = example()
-    facts = describe(landmarks.replace(defined=defined, visible=landmarks.visible & defined))
-    assert facts["gaps"][1]["missing"] == 0
-    assert facts["observed"] == 20 / 24
+    found = describe(landmarks.replace(defined=defined, visible=landmarks.visible & defined))
+    assert found["gaps"][1]["missing"] == 0
+    assert found["observed"] == 20 / 24
 
 
 def test_info_of_a_file_and_its_text(landmarks, reconstruction, tmp_path):
     io.write_landmarks(tmp_path / "a.npz", landmarks, reconstruction)
-    facts = io.info(tmp_path / "a.npz")
-    assert facts["format"] == "npz"
-    assert facts["reference"] == {"camera": "perspective", "known": 1.0}
-    json.dumps(facts)
-    text = io.format_info(facts)
+    found = io.info(tmp_path / "a.npz")
+    assert found["format"] == "npz"
+    assert found["reference"] == {"camera": "perspective", "known": 1.0}
+    json.dumps(found)
+    text = io.format_info(found)
     for words in ("a.npz (npz)", "perspective, with intrinsics", "25 frames per second", "dog 2, cat 3"):
         assert words in text
     text = io.format_info(describe(example()), rows=1)

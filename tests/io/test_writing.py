@@ -100,7 +100,7 @@ def test_writing_is_all_or_nothing(landmarks, reconstruction, tmp_path, monkeypa
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", full_disk)
+    monkeypatch.setattr("os.replace", full_disk)
     with pytest.raises(InputError, match=r"a\.npz: cannot be written \(No space left on device\)"):
         io.write_landmarks(path, landmarks)
     assert path.read_bytes() == b"before"

@@ -42,8 +42,8 @@ def example(frames=40, degrees=90.0, noise=0.0, **fields):
     return landmarks, Reconstruction(points3d=truth, cameras=Cameras(rotations=rotations), **fields)
 
 
-def items(card):
-    return {i["name"]: i for i in card["items"]}
+def items(report):
+    return {i["name"]: i for i in report["items"]}
 
 
 @pytest.mark.fast
@@ -51,10 +51,10 @@ def test_a_perfect_fit_is_good_throughout():
     landmarks, reconstruction = example()
     restarts = np.stack([reconstruction.points3d @ reconstruction.rotations.mT] * 3)
     heldout = {"error": 0.01, "baseline": 0.2, "count": 100, "note": "10 % hidden"}
-    card = metrics.report_card(landmarks, reconstruction, heldout=heldout, restarts=restarts)
-    got = items(card)
+    report = metrics.assess(landmarks, reconstruction, heldout=heldout, restarts=restarts)
+    got = items(report)
     assert set(got) == (set(THRESHOLDS) - {"held_out_against_baseline"}) | {"depth_over_width"}
-    assert {i["verdict"] for i in card["items"]} == {"good"}
+    assert {i["verdict"] for i in report["items"]} == {"good"}
     for name in (
         "reprojection",
         "bone_length_variation",
@@ -64,10 +64,10 @@ def test_a_perfect_fit_is_good_throughout():
     ):
         np.testing.assert_allclose(got[name]["value"], 0.0, atol=1e-9)
     # the only thing left to say is the one that always holds
-    assert len(card["warnings"]) == 1
-    assert "does not prove better 3D" in card["warnings"][0]
-    assert json.loads(json.dumps(card, allow_nan=False)) == card
-    text = metrics.format_card(card)
+    assert len(report["warnings"]) == 1
+    assert "does not prove better 3D" in report["warnings"][0]
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    text = metrics.format_quality(report)
     assert "bone length variation" in text
     assert "10 % hidden" in text
     assert text.count("\n! ") == 1
@@ -88,7 +88,7 @@ def test_reprojection_is_relative_to_the_object_and_ignores_hidden_points():
     assert np.isnan(quality.reprojection_errors(lost, reconstruction)).all()
     broken = reconstruction.replace(points3d=np.full((2, 6, 3), np.nan))
     with pytest.raises(InputError, match="point 0 of frame 0 does not project"):
-        metrics.report_card(landmarks, broken)
+        metrics.assess(landmarks, broken)
 
 
 @pytest.mark.fast
@@ -154,10 +154,10 @@ def test_left_right_asymmetry():
     lengths = np.array([[9.0, 1, 1, 3, 1], [9, 1, 1, 1, 1]])
     np.testing.assert_allclose(quality.asymmetry(lengths, pairs), [0.5, 0.0])
     landmarks, reconstruction = example()
-    assert items(metrics.report_card(landmarks, reconstruction))["left_right_asymmetry"]["value"] < 1e-9
+    assert items(metrics.assess(landmarks, reconstruction))["left_right_asymmetry"]["value"] < 1e-9
     crooked = reconstruction.points3d.copy()
     crooked[:, 3] = crooked[:, 2] + [0, -6, 0]
-    got = items(metrics.report_card(landmarks, reconstruction.replace(points3d=crooked)))
+    got = items(metrics.assess(landmarks, reconstruction.replace(points3d=crooked)))
     assert got["left_right_asymmetry"]["verdict"] == "poor"
     assert "left knee - left foot" in got["left_right_asymmetry"]["explain"]
 
@@ -193,14 +193,14 @@ def test_disagreeing_restarts_are_poor_and_name_the_point():
     rng = np.random.default_rng(0)
     restarts = np.stack([base + 0.6 * rng.normal(size=base.shape) * [0, 0, 1] for _ in range(5)])
     restarts[:, :, 5] += 2 * rng.normal(size=restarts[:, :, 5].shape)
-    got = items(metrics.report_card(landmarks, reconstruction, restarts=restarts))["restart_spread"]
+    got = items(metrics.assess(landmarks, reconstruction, restarts=restarts))["restart_spread"]
     assert got["verdict"] == "poor"
     assert "most in right foot" in got["explain"]
     # the stored score gives the same item
     stored = reconstruction.replace(score=metrics.restart_spread(restarts))
-    assert items(metrics.report_card(landmarks, stored))["restart_spread"] == got
+    assert items(metrics.assess(landmarks, stored))["restart_spread"] == got
     with pytest.raises(InputError, match="restarts have shape"):
-        metrics.report_card(landmarks, reconstruction, restarts=restarts[:, :5])
+        metrics.assess(landmarks, reconstruction, restarts=restarts[:, :5])
 
 
 @pytest.mark.fast
@@ -231,10 +231,10 @@ def test_beyond_rank_of_rigid_flat_and_deforming_tracks():
 
 def test_still_cameras_are_warned_about():
     landmarks, reconstruction = example(degrees=3.0)
-    card = metrics.report_card(landmarks, reconstruction)
-    assert items(card)["camera_motion"]["verdict"] == "poor"
-    assert items(card)["depth_evidence"]["verdict"] == "poor"
-    assert any("turn too little" in w for w in card["warnings"])
+    report = metrics.assess(landmarks, reconstruction)
+    assert items(report)["camera_motion"]["verdict"] == "poor"
+    assert items(report)["depth_evidence"]["verdict"] == "poor"
+    assert any("turn too little" in w for w in report["warnings"])
     # one category that stands still is enough
     moving, other = example()
     both = Landmarks(
@@ -246,18 +246,18 @@ def test_still_cameras_are_warned_about():
         points3d=np.concatenate([reconstruction.points3d, other.points3d]),
         cameras=Cameras(rotations=np.concatenate([reconstruction.rotations, other.rotations])),
     )
-    assert items(metrics.report_card(both, joined))["camera_motion"]["verdict"] == "poor"
+    assert items(metrics.assess(both, joined))["camera_motion"]["verdict"] == "poor"
 
 
 @pytest.mark.fast
 def test_mirror_verdicts_and_warnings():
     def of(**fields):
-        card = metrics.report_card(*example(**fields))
-        return items(card)["mirror_margin"], " ".join(card["warnings"])
+        report = metrics.assess(*example(**fields))
+        return items(report)["mirror_margin"], " ".join(report["warnings"])
 
     item, warnings = of(mirror="none", mirror_margin=None)
     assert (item["verdict"], item["value"]) == ("poor", None)
-    assert "mirrored in depth on its own" in warnings
+    assert "reflected in depth on its own" in warnings
     margin = np.full(40, 0.8)
     margin[30:] = 0.05
     item, warnings = of(mirror_margin=margin)
@@ -271,8 +271,8 @@ def test_mirror_verdicts_and_warnings():
 @pytest.mark.fast
 def test_held_out_verdicts():
     def of(**heldout):
-        card = metrics.report_card(*example(), heldout=heldout)
-        return items(card)["held_out_reprojection"]["verdict"], " ".join(card["warnings"])
+        report = metrics.assess(*example(), heldout=heldout)
+        return items(report)["held_out_reprojection"]["verdict"], " ".join(report["warnings"])
 
     assert of(error=0.02, baseline=0.1, count=100)[0] == "good"
     assert of(error=0.06, baseline=0.1, count=100)[0] == "fair"
@@ -290,32 +290,32 @@ def test_missing_points_flat_shapes_and_mismatches():
     visible = np.ones((40, 6), bool)
     visible[:, 5] = False
     visible[7, :3] = False
-    card = metrics.report_card(landmarks.replace(visible=visible), reconstruction)
-    np.testing.assert_allclose(items(card)["missing_points"]["value"], 43 / 240)
-    warnings = " ".join(card["warnings"])
+    report = metrics.assess(landmarks.replace(visible=visible), reconstruction)
+    np.testing.assert_allclose(items(report)["missing_points"]["value"], 43 / 240)
+    warnings = " ".join(report["warnings"])
     assert "1 frames have fewer than 4 visible points (first: frame 7)" in warnings
     assert "do not trust: right foot." in warnings
     # points that the class does not have are not missing
     defined = np.ones((40, 6), bool)
     defined[:, 5] = False
-    card = metrics.report_card(landmarks.replace(visible=visible, defined=defined), reconstruction)
-    np.testing.assert_allclose(items(card)["missing_points"]["value"], 3 / 200)
+    report = metrics.assess(landmarks.replace(visible=visible, defined=defined), reconstruction)
+    np.testing.assert_allclose(items(report)["missing_points"]["value"], 3 / 200)
     # shapes in the camera frame, squashed: right in the image, wrong in space
     camera = reconstruction.points3d @ reconstruction.rotations.mT * [1, 1, 0.01]
     flat = Reconstruction(points3d=camera, cameras=Cameras(rotations=turntable(40, 0.0)))
-    card = metrics.report_card(landmarks, flat)
-    assert items(card)["reprojection"]["verdict"] == "good"
-    assert items(card)["bone_length_variation"]["verdict"] != "good"
-    assert any("too flat" in w for w in card["warnings"])
+    report = metrics.assess(landmarks, flat)
+    assert items(report)["reprojection"]["verdict"] == "good"
+    assert items(report)["bone_length_variation"]["verdict"] != "good"
+    assert any("too flat" in w for w in report["warnings"])
     with pytest.raises(InputError, match="40 frames of 6 points, the reconstruction 10 of 6"):
-        metrics.report_card(landmarks, reconstruction.select(slice(0, 10)))
+        metrics.assess(landmarks, reconstruction.select(slice(0, 10)))
 
 
 @pytest.mark.fast
 def test_items_without_their_data_are_left_out_and_thresholds_grade():
     landmarks, reconstruction = example()
     bare = landmarks.replace(edges=None, symmetric=None, names=None)
-    got = items(metrics.report_card(bare, reconstruction))
+    got = items(metrics.assess(bare, reconstruction))
     assert not {"bone_length_variation", "left_right_asymmetry", "restart_spread"} & set(got)
     low, high = Threshold(0.1, 0.2), Threshold(0.5, 0.2, higher=True)
     assert [low.verdict(v) for v in (0.1, 0.2, 0.3, np.nan)] == ["good", "fair", "poor", "unknown"]

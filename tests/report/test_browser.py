@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jnrsfm.report import write_report
+from jnrsfm.report import Contents, write_report
 
 pytestmark = pytest.mark.browser
 
@@ -15,7 +15,7 @@ COLOURS = """(() => {
   const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
   for (let i = 0; i < d.length; i += 4) if (d[i + 3] > 250) seen.add(d[i] + "," + d[i + 1] + "," + d[i + 2]);
   return {colours: seen.size, overflow: document.documentElement.scrollWidth - innerWidth,
-          card: getComputedStyle(document.querySelector(".card")).backgroundColor};
+          panel: getComputedStyle(document.querySelector(".panel")).backgroundColor};
 })()"""
 
 
@@ -26,19 +26,18 @@ def test_it_runs_without_error_and_without_network(walker, tab, tmp_path, case):
     path = tmp_path / "report.html"
     if case == "one frame":
         landmarks, result, _ = walker.example(1)
-        write_report(path, landmarks=landmarks, reconstruction=result)
+        write_report(path, Contents(input=landmarks, result=result))
     elif case.startswith("no skeleton"):
         landmarks, result, _ = walker.example(30, cameras="random", edges=False, fps=None)
         bare = result.replace(score=None, mirror_margin=None, visible=None)
-        write_report(path, landmarks=landmarks.replace(names=None), reconstruction=bare)
+        write_report(path, Contents(input=landmarks.replace(names=None), result=bare))
     else:
         landmarks, result, truth = walker.example(24, clips=2)
         names = (OWNED, '<img src="//x.test/a" onerror="boom()">', "$x$", "漢字", *walker.NAMES[4:])
         write_report(
-            path, landmarks=landmarks.replace(names=names), reconstruction=result, reference=truth,
-            history=walker.history(), card=walker.CARD, settings=walker.SETTINGS, scores=walker.SCORES,
-            title=OWNED,
-        )  # fmt: skip
+            path, Contents(input=landmarks.replace(names=names), result=result, reference=truth,
+            history=walker.history(), quality=walker.QUALITY, settings=walker.SETTINGS, scores=walker.SCORES,
+            title=OWNED,))  # fmt: skip
     tab.open(path)
     state = tab.run(MOVED)
     assert (tab.console, tab.faults) == ([], [])
@@ -54,7 +53,7 @@ def test_it_runs_without_error_and_without_network(walker, tab, tmp_path, case):
 
 def test_every_control_does_something(walker, tab, tmp_path):
     landmarks, result, truth = walker.example(24, clips=2)
-    tab.open(write_report(tmp_path / "r.html", landmarks=landmarks, reconstruction=result, reference=truth))
+    tab.open(write_report(tmp_path / "r.html", Contents(input=landmarks, result=result, reference=truth)))
     did = tab.run(Path(__file__).with_name("probe.js").read_text())
     assert [name for name, changed in did.items() if not changed] == []
     assert len(did) > 38
@@ -64,9 +63,8 @@ def test_every_control_does_something(walker, tab, tmp_path):
 def test_phone_dark_and_reduced_motion(walker, tab, tmp_path):
     landmarks, result, truth = walker.example(24)
     path = write_report(
-        tmp_path / "r.html", landmarks=landmarks, reconstruction=result, reference=truth, card=walker.CARD,
-        settings=walker.SETTINGS, scores=walker.SCORES, history=walker.history(),
-    )  # fmt: skip
+        tmp_path / "r.html", Contents(input=landmarks, result=result, reference=truth, quality=walker.QUALITY,
+        settings=walker.SETTINGS, scores=walker.SCORES, history=walker.history(),))  # fmt: skip
     tab.call("Emulation.setDeviceMetricsOverride", width=375, height=740, deviceScaleFactor=2, mobile=True)
     features = {"prefers-color-scheme": "dark", "prefers-reduced-motion": "reduce"}
     tab.call("Emulation.setEmulatedMedia", features=[{"name": k, "value": v} for k, v in features.items()])
@@ -75,14 +73,14 @@ def test_phone_dark_and_reduced_motion(walker, tab, tmp_path):
     assert tab.run(MOVED)["frame"] == before["frame"] == "0"  # nothing moves unasked
     seen = tab.run(COLOURS)
     assert seen["overflow"] <= 0  # no sideways scrolling
-    assert seen["card"] == "rgb(23, 30, 39)"
+    assert seen["panel"] == "rgb(23, 30, 39)"
     assert (tab.console, tab.faults) == ([], [])
 
 
 def test_a_fault_would_be_seen(walker, tab, tmp_path):
     """The checks above can fail: a foreign script and a foreign picture are refused, and recorded."""
     landmarks, result, _ = walker.example(4)
-    path = write_report(tmp_path / "r.html", landmarks=landmarks, reconstruction=result)
+    path = write_report(tmp_path / "r.html", Contents(input=landmarks, result=result))
     foreign = '<script>boom()</script><img src="http://x.test/a.png"></body>'
     path.write_text(path.read_text("utf-8").replace("</body>", foreign), "utf-8")
     tab.open(path)

@@ -9,14 +9,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from jnrsfm.errors import InputError
-from jnrsfm.metrics.quality_report import report_card
-from jnrsfm.report import write_report
+from jnrsfm.metrics.quality_report import assess
+from jnrsfm.report import Contents, write_report
 from jnrsfm.report.curves import loss_svg, series
 from jnrsfm.report.page import as_script_json, pack
 from jnrsfm.report.scene import build_scene
-from jnrsfm.report.summary import elapsed, number, trust, what_was_done
-from jnrsfm.report.writing import write_beside
+from jnrsfm.report.summary import elapsed, number, summarise, what_was_done
 
 pytestmark = pytest.mark.fast
 
@@ -49,13 +47,11 @@ class Outline(HTMLParser):
 def write(walker, path, **changes):
     landmarks, result, truth = walker.example(12)
     return write_report(
-        path,
-        **{
-            "landmarks": landmarks, "reconstruction": result, "reference": truth, "history": walker.history(),
-            "card": walker.CARD, "settings": walker.SETTINGS, "scores": walker.SCORES, "title": "A walker",
+        path, Contents(**{
+            "input": landmarks, "result": result, "reference": truth, "history": walker.history(),
+            "quality": walker.QUALITY, "settings": walker.SETTINGS, "scores": walker.SCORES, "title": "A walker",
             **changes,
-        },
-    ).read_text("utf-8")  # fmt: skip
+        },)).read_text("utf-8")  # fmt: skip
 
 
 def data_of(text):
@@ -80,7 +76,11 @@ def test_the_page_is_complete_and_refers_to_nothing_outside(walker, tmp_path):
     assert not [
         a for a in page.attributes if a[1] in ("src", "srcset", "action", "style") or a[1].startswith("on")
     ]
-    assert [a[2] for a in page.attributes if a[1] == "href"] == ["data:,", "#report-card", "#report-card"]
+    assert [a[2] for a in page.attributes if a[1] == "href"] == [
+        "data:,",
+        "#quality-report",
+        "#quality-report",
+    ]
     policy = next(a[2] for a in page.attributes if a[1] == "content" and "default-src" in a[2])
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
@@ -95,8 +95,8 @@ def test_the_page_is_complete_and_refers_to_nothing_outside(walker, tmp_path):
 def test_hostile_text_is_shown_and_not_run(walker, tmp_path):
     landmarks, _, _ = walker.example(12)
     text = write(
-        walker, tmp_path / "r.html", title=HOSTILE, landmarks=landmarks.replace(names=(HOSTILE,) * 15),
-        card={"items": [dict.fromkeys(("name", "value", "unit", "explain"), HOSTILE)], "warnings": [HOSTILE]},
+        walker, tmp_path / "r.html", title=HOSTILE, input=landmarks.replace(names=(HOSTILE,) * 15),
+        quality={"items": [dict.fromkeys(("name", "value", "unit", "explain"), HOSTILE)], "warnings": [HOSTILE]},
         settings={HOSTILE: [HOSTILE], "method": HOSTILE}, scores={HOSTILE: {HOSTILE: HOSTILE}},
         history=[{"step": s, "loss": 0.1, "phase": HOSTILE + str(s)} for s in (1, 2)],
     )  # fmt: skip
@@ -144,9 +144,7 @@ def test_the_data_are_the_scene(walker, tmp_path):
 
 def test_long_sets_are_thinned_and_the_page_says_so(walker, tmp_path):
     landmarks, result, _ = walker.example(3200)
-    text = write(
-        walker, tmp_path / "r.html", landmarks=landmarks, reconstruction=result, reference=None, scores=None
-    )
+    text = write(walker, tmp_path / "r.html", input=landmarks, result=result, reference=None, scores=None)
     assert data_of(text)["frames"] == 1067
     assert "it shows 1,067 of 3,200 frames: every 3. of each clip." in text
     assert "3,200 frames" in "".join(Outline(text).seen)
@@ -179,23 +177,23 @@ def test_the_summary_says_what_was_done(walker):
         ([], False, "unknown", "no check was made"),
     ],
 )
-def test_trust_follows_the_worst_verdict(verdicts, warned, worst, words):
+def test_the_summary_follows_the_worst_verdict(verdicts, warned, worst, words):
     items = [{"name": f"n{i}", "value": 1, "verdict": v} for i, v in enumerate(verdicts)]
-    verdict, said = trust({"items": items, "warnings": ["w"] * warned})
+    verdict, said = summarise({"items": items, "warnings": ["w"] * warned})
     assert verdict == worst
     assert words in said
-    assert trust(None)[0] == "unknown"
+    assert summarise(None)[0] == "unknown"
 
 
-def test_the_real_report_card_is_shown_in_plain_words(walker, tmp_path):
+def test_the_real_quality_report_is_shown_in_plain_words(walker, tmp_path):
     landmarks, result, _ = walker.example(48)
-    card = report_card(landmarks, result, heldout={"error": 0.02, "baseline": 0.4, "count": 50})
-    text = "".join(Outline(write(walker, tmp_path / "r.html", landmarks=landmarks, reconstruction=result,
-                                 reference=None, card=card)).seen)  # fmt: skip
-    assert not [i["name"] for i in card["items"] if "_" in i["name"] and i["name"] in text]
+    quality = assess(landmarks, result, heldout={"error": 0.02, "baseline": 0.4, "count": 50})
+    text = "".join(Outline(write(walker, tmp_path / "r.html", input=landmarks, result=result,
+                                 reference=None, quality=quality)).seen)  # fmt: skip
+    assert not [i["name"] for i in quality["items"] if "_" in i["name"] and i["name"] in text]
     assert "Hidden test points2 % of object size" in text
     assert text.count("it was made from") == 0  # the reminder that is no warning
-    for item in card["items"]:
+    for item in quality["items"]:
         assert item["explain"] in text
 
 
@@ -242,20 +240,3 @@ def test_no_history_no_curve(walker, tmp_path):
     assert loss_svg([]) is None
     assert loss_svg([{"step": 1, "loss": float("nan")}, {"step": 2}]) is None
     assert "This method has no training curve." in write(walker, tmp_path / "r.html", history=())
-
-
-def test_files_are_whole_or_absent(tmp_path, monkeypatch):
-    target = tmp_path / "r.html"
-    write_beside(target, b"old")
-    with monkeypatch.context() as patch:
-        patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
-            write_beside(target, b"new")
-    assert target.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["r.html"]
-    with pytest.raises(InputError, match="does not exist; make it first"):
-        write_beside(tmp_path / "no" / "r.html", b"")
-    with pytest.raises(InputError, match="is a folder"):
-        write_beside(tmp_path, b"")
-    with pytest.raises(InputError, match="cannot be written"):
-        write_beside(target / "r.html", b"")

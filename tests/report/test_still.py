@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jnrsfm.errors import InputError
-from jnrsfm.report import write_png
+from jnrsfm.report import Contents, write_still
 
 
 def pixels(path):
@@ -15,18 +15,18 @@ def pixels(path):
     return imread(path)[..., :3]
 
 
-def test_the_picture_shows_shape_truth_curve_and_card(walker, tmp_path):
+def test_the_picture_shows_shape_truth_curve_and_quality(walker, tmp_path):
     landmarks, result, truth = walker.example(24)
     everything = {
         "history": walker.history(),
-        "card": walker.CARD,
+        "quality": walker.QUALITY,
         "settings": walker.SETTINGS,
         "title": "A walker",
     }
-    full = write_png(
-        tmp_path / "a.png", landmarks=landmarks, reconstruction=result, reference=truth, **everything
+    full = write_still(
+        tmp_path / "a.png", Contents(input=landmarks, result=result, reference=truth, **everything)
     )
-    bare = write_png(tmp_path / "b.png", landmarks=landmarks, reconstruction=result)
+    bare = write_still(tmp_path / "b.png", Contents(input=landmarks, result=result))
     assert full.read_bytes().startswith(b"\x89PNG")
     a, b = pixels(full), pixels(bare)
     assert a.shape == b.shape == (1232, 1452, 3)
@@ -46,8 +46,8 @@ def test_the_picture_shows_shape_truth_curve_and_card(walker, tmp_path):
 def test_one_frame_odd_names_and_no_skeleton(walker, tmp_path):
     landmarks, result, _ = walker.example(1, edges=False, fps=None)
     names = ("$x_{1", "漢字", "a\\b", *walker.NAMES[3:])
-    path = write_png(tmp_path / "a.png", landmarks=landmarks.replace(names=names), reconstruction=result,
-                     title="$\\broken 漢字", card={"items": [], "warnings": ["$$"]})  # fmt: skip
+    path = write_still(tmp_path / "a.png", Contents(input=landmarks.replace(names=names), result=result,
+                     title="$\\broken 漢字", quality={"items": [], "warnings": ["$$"]}))  # fmt: skip
     assert (pixels(path) < 0.5).any()
 
 
@@ -58,5 +58,5 @@ def test_without_matplotlib_the_extra_is_named(walker, tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(InputError, match=r'pip install "jnrsfm\[viz\]"'):
-        write_png(tmp_path / "a.png", landmarks=landmarks, reconstruction=result)
+        write_still(tmp_path / "a.png", Contents(input=landmarks, result=result))
     assert not list(tmp_path.iterdir())

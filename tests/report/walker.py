@@ -111,7 +111,7 @@ def history(restarts: int = 4, rows: int = 60) -> list[dict]:
     return out
 
 
-CARD = {
+QUALITY = {
     "items": [
         {"name": "held_out_reprojection", "value": 0.021, "unit": "fraction of object size",
          "verdict": "good", "explain": "error at 120 observed points that were hidden from the fit"},

@@ -255,6 +255,7 @@ INFO = MethodInfo(
     needs_order=False,
     unseen=True,
     source="Can et al. 2021; Novotny et al. (C3DPO), ICCV 2019",
+    cites=("can2021multicategory", "novotny2019c3dpo", "lee2013pnd"),
     state="experimental",
     config=MultiCategory,
     fit=fit,

@@ -327,6 +327,7 @@ INFO = MethodInfo(
     needs_order=False,
     unseen=True,
     source="Wang, Lucey: PAUL, CVPR 2021",
+    cites=("wang2021paul", "lee2013pnd"),
     config=Paul,
     fit=fit,
     load=PaulModel.load,
