@@ -164,7 +164,16 @@ def fit(
     )
     model = None if fitted.model is None else TrainedModel(fitted.model)
     found = FitResult(
-        result, model, quality, session.history, config, folder, fitted.facts, fitted.code, scores, contents
+        result,
+        model,
+        quality,
+        session.history,
+        config,
+        folder,
+        fitted.diagnostics,
+        fitted.code,
+        scores,
+        contents,
     )
     if folder is not None:
         if model is not None:

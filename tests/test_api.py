@@ -270,7 +270,7 @@ def test_another_kind_of_result_is_a_registration(monkeypatch, tmp_path):
     blob = Blob()
     info = dataclasses.replace(
         METHODS["rigid"], name="blob", gives=Blob,
-        fit=lambda *_: Fitted(blob, facts={"size": 1}, code=ResultCode.STEP_LIMIT),
+        fit=lambda *_: Fitted(blob, diagnostics={"size": 1}, code=ResultCode.STEP_LIMIT),
     )  # fmt: skip
     monkeypatch.setitem(METHODS, "blob", info)
     landmarks, _ = walk(frames=40, clips=1)

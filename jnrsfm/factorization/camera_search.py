@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jnrsfm.factorization.cameras import motion_factor
-from jnrsfm.factorization.upgrade import orthonormal_rows, refine_corrective
+from jnrsfm.factorization.upgrade import refine_corrective
+from jnrsfm.geometry.polar import polar_factor
 
 _STEPS = 60
 
@@ -46,5 +47,5 @@ def search_cameras(
     rank = max(1, min(rank, (n_points - 1) // 3, n_frames // 4))
     with jax.enable_x64(True):
         cameras, cost = _search(jnp.asarray(motion_factor(points, 3 * rank)), seed, starts)
-        rows = orthonormal_rows(np.asarray(cameras))
+        rows = polar_factor(np.asarray(cameras))
     return rows, float(cost)

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jnrsfm.factorization.measurements import Measurements
-from jnrsfm.factorization.upgrade import Scale, metric_upgrade, orthonormal_rows, resolve_camera_signs
+from jnrsfm.factorization.upgrade import Scale, metric_upgrade, resolve_camera_signs
+from jnrsfm.geometry.polar import polar_factor
 
 _NOISE_FLOOR = 1e-5  # components below this share of the first are rounding of float32 input
 
@@ -29,7 +30,7 @@ def recover_cameras(
     with jax.enable_x64(True):
         upgrade = metric_upgrade(jnp.asarray(motion_factor(data.points, basis)), scale)
         cameras = np.asarray(upgrade.cameras)
-    rows = orthonormal_rows(cameras)
+    rows = polar_factor(cameras)
     flip, margin = resolve_camera_signs(rows, data.points, data.sequence)
     rows = rows * np.where(flip, -1.0, 1.0)[:, None, None]
     rotations = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], 1)

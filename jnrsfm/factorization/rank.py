@@ -50,13 +50,13 @@ def solve_with_rank(
 ) -> tuple[Reconstruction, dict[str, Any] | None, dict[str, Any]]:
     """Run `solve(measurements, rank) -> shapes, rotations, margin` at a given rank, or at the one of least error at
     observed points that are held out (a tenth, at random by `seed`). Returns the record, the held-out item of the
-    report card where there is one, and facts."""
-    heldout, facts = None, {}
+    quality report where there is one, and diagnostics."""
+    heldout, diagnostics = None, {}
     if rank is None:
         possible = [k for k in CANDIDATES if _fits(landmarks, k)]
         if not possible:
             check_rank(landmarks, 1, method)
-        rank, heldout, facts = _choose(landmarks, camera, possible, seed, say, method, solve)
+        rank, heldout, diagnostics = _choose(landmarks, camera, possible, seed, say, method, solve)
     check_rank(landmarks, rank, method)
     data = measure(landmarks, camera, rank)
     shapes, rotations, margin = solve(data, rank)
@@ -65,7 +65,7 @@ def solve_with_rank(
     return (
         reconstruction(landmarks, camera, data, shapes, rotations, margin),
         heldout,
-        {"rank": rank, **facts},
+        {"rank": rank, **diagnostics},
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jnrsfm.linalg.proximal import HIGHEST
+from jnrsfm.linalg.proximal import HIGHEST, singular_value_threshold
 
 
 def nuclear_norm_shape(
@@ -20,13 +20,13 @@ def nuclear_norm_shape(
     start: Float[Array, "frame 3 point"],
     tolerance: float | Array = 3e-4,
     steps: int = 500,
-) -> tuple[Float[Array, "frame 3 point"], Float[Array, ""], Float[Array, ""]]:
+) -> tuple[Float[Array, "frame 3 point"], Float[Array, ""]]:
     r"""$\min \|X^\sharp\|_*$ s.t. $R_f X_f = W_f$ where seen, $X^\sharp$ the (frame, 3 point) rearrangement.
 
     It is the limit, for a vanishing weight of the norm, of the fixed-point continuation of Dai et al.; solved
     directly by ADMM: the projection onto the images is one rotation to the camera and back, and singular values are
     thresholded through the smaller Gram matrix. Stops where the two copies of the shape differ by less than
-    `tolerance` of their size. Returns the shape that has the given image, the nuclear norm, and that difference.
+    `tolerance` of their size. Returns the shape that has the given image, and that difference.
     `start` must be finite. Source: Dai, Li, He, CVPR 2012; Boyd et al., ADMM, 2011, section 5.
     """
     n_frames, _, n_points = points.shape
@@ -40,29 +40,16 @@ def nuclear_norm_shape(
         return jnp.einsum("fji,fjp->fip", rotations, jnp.where(fixed, target, camera), precision=HIGHEST)
 
     def body(state):
-        x, u, _, _, _, count = state
+        x, u, _, _, count = state
         s = project(x - u)
-        flat, norm = _threshold((s + u).reshape(n_frames, -1), threshold)
+        flat = singular_value_threshold((s + u).reshape(n_frames, -1), threshold, route="gram")
         x = flat.reshape(s.shape)
-        return x, u + s - x, s, norm, jnp.linalg.norm(x - s) / jnp.linalg.norm(s), count + 1
+        return x, u + s - x, s, jnp.linalg.norm(x - s) / jnp.linalg.norm(s), count + 1
 
     s = project(start)
-    zero = jnp.zeros((), points.dtype)
-    state = (s, jnp.zeros_like(s), s, zero, jnp.ones((), points.dtype), 0)
-    out = lax.while_loop(lambda c: (c[4] > tolerance) & (c[5] < steps), body, state)
-    return out[2], out[3], out[4]
-
-
-def _threshold(m, t):
-    """Singular value threshold through the smaller Gram matrix, and the nuclear norm of the result: singular
-    values near 0 lose half of their digits, but those are cut."""
-    wide = m.shape[0] < m.shape[1]
-    a = m.T if wide else m
-    values, vectors = jnp.linalg.eigh(a.T @ a)
-    s = jnp.sqrt(jnp.maximum(values, jnp.finfo(m.dtype).tiny))
-    kept = jnp.maximum(s - t, 0)
-    out = (a @ (vectors * (kept / s))) @ vectors.T
-    return (out.T if wide else out), jnp.sum(kept)
+    state = (s, jnp.zeros_like(s), s, jnp.ones((), points.dtype), 0)
+    out = lax.while_loop(lambda c: (c[3] > tolerance) & (c[4] < steps), body, state)
+    return out[2], out[3]
 
 
 def smooth_shape(

@@ -28,6 +28,7 @@ import scipy.sparse as sparse
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from jnrsfm.linalg.damped_newton import Damping, damped_step, minimise
 from jnrsfm.linalg.sign_synchronization import synchronize_signs
 
 Scale = Literal["constant", "free"]
@@ -174,28 +175,18 @@ def refine_corrective(
         d2 = 2 * (xy + yx - e2 * (xx + yy)) / total
         return jnp.concatenate([d1, d2])
 
-    def step(state):
-        g, damping, cost, count, _ = state
+    def propose(g, damping):
         r, j = residual(g), jacobian(g)
         h = j.T @ j
-        diagonal = jnp.diag(h) + eps * jnp.trace(h)
-        change = jnp.linalg.solve(h + damping * jnp.diag(diagonal), j.T @ r).reshape(g.shape)
-        new = g - change
-        new_cost = jnp.sum(residual(new) ** 2)
-        better = new_cost < cost
-        done = jnp.where(better, cost - new_cost < eps * cost, damping > 1e8)
-        damping = jnp.where(better, jnp.maximum(damping / 5, 1e-14), damping * 4)
-        return jnp.where(better, new, g), damping, jnp.where(better, new_cost, cost), count + 1, done
+        ridge = jnp.diag(h) + eps * jnp.trace(h)
+        new = g - damped_step(h, j.T @ r, ridge, damping).reshape(g.shape)
+        return new, jnp.sum(residual(new) ** 2)
 
-    cost = jnp.sum(residual(corrective) ** 2)
-    state = (corrective, jnp.asarray(1e-2, motion.dtype), cost, 0, cost <= jnp.finfo(motion.dtype).tiny)
-    return lax.while_loop(lambda s: (s[3] < steps) & ~s[4], step, state)[0]
-
-
-def orthonormal_rows(cameras: Float[np.ndarray, "frame 2 3"]) -> Float[np.ndarray, "frame 2 3"]:
-    """The nearest 2 x 3 matrices with orthonormal rows (polar factor)."""
-    u, _, vt = np.linalg.svd(cameras, full_matrices=False)
-    return u @ vt
+    return minimise(
+        propose, corrective, jnp.sum(residual(corrective) ** 2),
+        damping=1e-2, schedule=Damping(fall=5, rise=4, lowest=1e-14), steps=steps,
+        tolerance=eps, smallest=float(jnp.finfo(motion.dtype).tiny), give_up=1e8,
+    ).point  # fmt: skip
 
 
 def resolve_camera_signs(

@@ -1,1 +1,43 @@
-"""Pure functions of cameras, rotations, shapes and trajectories; no networks, no files."""
+"""Rotations, camera models, pose, alignments, depth reflection, trajectories: pure functions; no networks, no files.
+
+* `rotations`: nearest rotation, axis-angle, distance, random rotations.
+* `pose`: the camera of one view of a known shape.
+* `procrustes`: alignment of two point sets; `generalized_procrustes`: joint alignment of a set; `polar`: both on
+  the host.
+* `depth_reflection`: which frames are mirrored in depth, by `mirror_evidence` of pairs and `reflection_votes` of a set.
+* `trajectory`: the DCT basis of smooth motion.
+* `cameras`, `normalization`: camera models, their projections and object-centric measurements. Not listed
+  here yet: import them from their modules.
+"""
+
+from jnrsfm.geometry.depth_reflection import MirrorResolution as MirrorResolution
+from jnrsfm.geometry.depth_reflection import relabel as relabel
+from jnrsfm.geometry.depth_reflection import resolve_mirrors as resolve_mirrors
+from jnrsfm.geometry.generalized_procrustes import align as align_jointly  # noqa: F401  (exported)
+from jnrsfm.geometry.generalized_procrustes import stationarity as stationarity
+from jnrsfm.geometry.mirror_evidence import mirror_distances as mirror_distances
+from jnrsfm.geometry.polar import align_frames as align_frames
+from jnrsfm.geometry.polar import polar_factor as polar_factor
+from jnrsfm.geometry.pose import Pose as Pose
+from jnrsfm.geometry.pose import solve_onp as solve_onp
+from jnrsfm.geometry.pose import solve_onp_linear as solve_onp_linear
+from jnrsfm.geometry.procrustes import Alignment as Alignment
+from jnrsfm.geometry.procrustes import align_orthogonal as align_orthogonal
+from jnrsfm.geometry.procrustes import align_rigid as align_rigid
+from jnrsfm.geometry.procrustes import align_set as align_set
+from jnrsfm.geometry.procrustes import align_similarity as align_similarity
+from jnrsfm.geometry.procrustes import apply as apply_alignment  # noqa: F401  (exported)
+from jnrsfm.geometry.rotations import GENERATORS as GENERATORS
+from jnrsfm.geometry.rotations import axis_angle_to_matrix as axis_angle_to_matrix
+from jnrsfm.geometry.rotations import complete_rotation as complete_rotation
+from jnrsfm.geometry.rotations import geodesic_distance as geodesic_distance
+from jnrsfm.geometry.rotations import matrix_to_axis_angle as matrix_to_axis_angle
+from jnrsfm.geometry.rotations import project_to_so3 as project_to_so3
+from jnrsfm.geometry.rotations import project_to_stiefel as project_to_stiefel
+from jnrsfm.geometry.rotations import random_rotations as random_rotations
+from jnrsfm.geometry.rotations import skew as skew
+from jnrsfm.geometry.rotations import vee as vee
+from jnrsfm.geometry.trajectory import dct_basis as dct_basis
+from jnrsfm.geometry.trajectory import dct_displacement_basis as dct_displacement_basis
+from jnrsfm.geometry.trajectory import from_trajectory as from_trajectory
+from jnrsfm.geometry.trajectory import to_trajectory as to_trajectory

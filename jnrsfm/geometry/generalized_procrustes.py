@@ -43,7 +43,7 @@ def align(
     r"""Jointly aligned shapes $Y_f = (X_f - \bar x_f) R_f^\top$ and proper rotations `R (*batch, frame, 3, 3)`.
 
     Minimises the spread about the mean (module docstring) over rotations; translation is removed, scale is kept,
-    mirrored shapes are turned but never reflected. The gauge is R of the first frame = identity. `weights` >= 0,
+    mirrored shapes are rotated but never reflected. The gauge is R of the first frame = identity. `weights` >= 0,
     one a frame, are constants (no derivative): a frame of weight 0 is aligned with the mean of the others and does
     not move it. `max_iterations` and `tolerance` are static.
 

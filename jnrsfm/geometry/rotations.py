@@ -8,11 +8,22 @@ in what stays smooth, the polar factor, and is finite where the derivative of an
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
 from jnrsfm.errors import InputError
 from jnrsfm.linalg import nearest_rotation as kernel
+
+GENERATORS = np.array(
+    [
+        [[0, 0, 0], [0, 0, -1], [0, 1, 0]],
+        [[0, 0, 1], [0, 0, 0], [-1, 0, 0]],
+        [[0, -1, 0], [1, 0, 0], [0, 0, 0]],
+    ],
+    np.float64,
+)
+"""The basis `skew(e_k)` of the Lie algebra of rotations: `exp(sum_k w_k GENERATORS[k]) = axis_angle_to_matrix(w)`."""
 
 # An eigenvalue below this many units of rounding, relative to the trace, counts as 0.
 _AMBIGUOUS = 16

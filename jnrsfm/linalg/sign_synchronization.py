@@ -1,7 +1,8 @@
 r"""Signs from relative signs: `s_f = +-1` that agree best with noisy votes on the products `s_f s_g`.
 
 Synchronization over Z2: exact along a chain with links of bounded reach, by eigenvector
-and local search on a general graph. Knows nothing of shapes: `handedness` makes the votes. NumPy, host side.
+and local search on a general graph. Knows nothing of shapes: `geometry.depth_reflection` and others make the
+votes. NumPy, host side.
 """
 
 import numpy as np

@@ -41,7 +41,7 @@ class Fitted(NamedTuple):
 
     `heldout` is a dict with `error`, `baseline`, `count`, `note` (see `metrics.assess`); `restarts`
     holds the camera-frame shapes `(restart, frame, point, 3)` of the restarts alive at the end, the chosen
-    one first; `facts` are the diagnostics, plain values for the record; `latent` is for the picture of the codes;
+    one first; `diagnostics` are plain values for the record; `latent` is for the picture of the codes;
     `code` says how the fit ended.
     """
 
@@ -49,7 +49,7 @@ class Fitted(NamedTuple):
     model: Model | None = None
     heldout: dict[str, Any] | None = None
     restarts: Any | None = None
-    facts: dict[str, Any] = {}  # noqa: RUF012  (never changed)
+    diagnostics: dict[str, Any] = {}  # noqa: RUF012  (never changed)
     latent: Latent | None = None
     code: ResultCode = ResultCode.CONVERGED
 

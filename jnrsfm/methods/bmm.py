@@ -1,7 +1,7 @@
 r"""Block matrix method: cameras by the metric upgrade of a rank-3K factorisation, shapes of least nuclear norm.
 
 `W (2 frame, point) = blockdiag(R_f) X`, and the rearranged shapes `(frame, 3 point)` have rank K. Cameras come from
-the motion factor alone (`geometry.metric_upgrade`, free scale), then all shapes at once from `methods.shape_steps`.
+the motion factor alone (`factorization.upgrade`, free scale), then all shapes at once from `factorization.shape_steps`.
 
 Source: Dai, Li, He: A simple prior-free method for non-rigid structure-from-motion factorization, CVPR 2012. Where we
 depart from it: the relaxed metric upgrade (see there); ADMM in place of fixed-point continuation, to the same
@@ -28,7 +28,7 @@ from jnrsfm.types import Landmarks
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Bmm:
     """Settings of the block matrix method."""
 
     rank: int | None = None
@@ -45,7 +45,7 @@ class Config:
     """Cut the shapes to rank K at the end, as the released code does."""
 
     def __post_init__(self):
-        """Refuse what cannot work."""
+        """Raise InputError for settings that cannot work."""
         check_config_rank(self.rank)
         for name in ("smoothness", "tolerance"):
             if not getattr(self, name) > 0:
@@ -54,18 +54,20 @@ class Config:
             raise InputError(f"steps is {self.steps}: it must be at least 1")
 
 
-def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+def fit(landmarks: Landmarks, camera: str, config: Bmm, seed: int, session: Session) -> Fitted:
     """Cameras, then shapes. Raises InputError where there are too few points or frames for the rank."""
 
     def solve(data: Measurements, rank: int):
         rotations, _, margin = recover_cameras(data, 3 * rank, "free")
         return _shapes(data, rotations, rank, config), rotations, margin
 
-    found, heldout, facts = solve_with_rank(landmarks, camera, config.rank, seed, session.say, "bmm", solve)
-    return Fitted(found, heldout=heldout, facts=facts)
+    found, heldout, diagnostics = solve_with_rank(
+        landmarks, camera, config.rank, seed, session.say, "bmm", solve
+    )
+    return Fitted(found, heldout=heldout, diagnostics=diagnostics)
 
 
-def _shapes(data: Measurements, rotations: np.ndarray, rank: int, config: Config) -> np.ndarray:
+def _shapes(data: Measurements, rotations: np.ndarray, rank: int, config: Bmm) -> np.ndarray:
     """`(frame, point, 3)` by the shape step of the config."""
     with jax.enable_x64(True):
         r, w, seen = jnp.asarray(rotations), jnp.asarray(data.points), jnp.asarray(data.seen)
@@ -75,9 +77,7 @@ def _shapes(data: Measurements, rotations: np.ndarray, rank: int, config: Config
         else:
             x = shape_steps.pseudo_inverse_shape(r, w)
             if config.shape == "nuclear":
-                x, _, _ = shape_steps.nuclear_norm_shape_jit(
-                    r, w, seen, x, config.tolerance, steps=config.steps
-                )
+                x, _ = shape_steps.nuclear_norm_shape_jit(r, w, seen, x, config.tolerance, steps=config.steps)
         shapes = np.asarray(x)
     if config.cut:
         u, s, vt = np.linalg.svd(shapes.reshape(data.n_frames, -1), full_matrices=False)
@@ -95,6 +95,6 @@ INFO = MethodInfo(
     unseen=False,
     source="Dai, Li, He: A simple prior-free method, CVPR 2012",
     cites=("dai2012bmm",),
-    config=Config,
+    config=Bmm,
     fit=fit,
 )

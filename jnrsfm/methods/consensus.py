@@ -46,7 +46,7 @@ _SAMPLED_FRAMES = 64  # for the distances by which parts are drawn
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Consensus:
     """Settings of consensus."""
 
     part_size: int = 10
@@ -65,7 +65,7 @@ class Config:
     """Least standard deviation of the noise of a part, in units of the object's image size."""
 
     def __post_init__(self):
-        """Refuse what cannot work."""
+        """Raise InputError for settings that cannot work."""
         if self.part_size < _LEAST_POINTS:
             raise InputError(f"part_size is {self.part_size}: a part needs at least {_LEAST_POINTS} points")
         for name in ("coverage", "modes", "steps"):
@@ -144,7 +144,9 @@ def mirror_parts(
     affinity = sparse.csr_matrix(half + half.T)
     flip = np.zeros(n, bool)
     count, group = sparse.csgraph.connected_components(affinity, directed=False)
-    for c in range(count):  # groups that share too little cannot be compared: each keeps its own hand
+    for c in range(
+        count
+    ):  # groups that share too little cannot be compared: each keeps a reflection of its own
         nodes = np.flatnonzero(group == c)
         flip[nodes] = synchronize_signs(affinity[nodes][:, nodes])[0]
     return flip
@@ -187,7 +189,7 @@ def agree(
     return s - s.mean(-1, keepdims=True)
 
 
-def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+def fit(landmarks: Landmarks, camera: str, config: Consensus, seed: int, session: Session) -> Fitted:
     """Parts, their mirrors, the consensus; cameras by aligning the camera-frame shapes to their mean.
 
     Raises InputError where there are fewer than 6 frames or 5 points, or a part has no finite likelihood.
@@ -225,8 +227,8 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     _, margin = resolve_camera_signs(rotations[:, :2], data.points, data.sequence)
     objects = np.einsum("fij,fip->fpj", rotations, whole)
     record = reconstruction(landmarks, camera, data, objects, rotations, margin)
-    facts = {"parts": len(parts), "mirrored_parts": int(flip.sum()), "camera_start_residual": cost}
-    return Fitted(record, facts=facts)
+    diagnostics = {"parts": len(parts), "mirrored_parts": int(flip.sum()), "camera_start_residual": cost}
+    return Fitted(record, diagnostics=diagnostics)
 
 
 def _starts(data: Measurements, rows, parts, modes: int):
@@ -261,6 +263,6 @@ INFO = MethodInfo(
     unseen=False,
     source="Lee, Cho, Oh: Consensus of non-rigid reconstructions, CVPR 2016",
     cites=("lee2016consensus",),
-    config=Config,
+    config=Consensus,
     fit=fit,
 )

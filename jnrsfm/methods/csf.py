@@ -27,13 +27,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from jnrsfm.errors import InputError
 from jnrsfm.factorization.measurements import CAMERAS, Measurements
 from jnrsfm.factorization.rank import check_config_rank
 from jnrsfm.geometry.trajectory import dct_basis
+from jnrsfm.linalg.damped_newton import Damping, damped_step, minimise
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.methods.trajectory import fit_in_order
 from jnrsfm.training import Session
@@ -43,7 +43,7 @@ _MOST_UNKNOWNS = 300  # cosines x basis by default: the normal matrix is dense
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Csf:
     """Settings of column space fitting."""
 
     rank: int | None = None
@@ -56,7 +56,7 @@ class Config:
     """Most Levenberg-Marquardt steps for each of the two stages, coarse and fine."""
 
     def __post_init__(self):
-        """Refuse what cannot work."""
+        """Raise InputError for settings that cannot work."""
         check_config_rank(self.rank)
         if self.cosines is not None and self.rank is not None and self.cosines < self.rank:
             raise InputError(f"cosines is {self.cosines} and rank {self.rank}: give at least as many cosines")
@@ -73,7 +73,7 @@ class Config:
         return min(max(rank, wanted), n_frames)
 
 
-def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+def fit(landmarks: Landmarks, camera: str, config: Csf, seed: int, session: Session) -> Fitted:
     """Cameras, then weights and shapes. Raises InputError: too few points or frames for the rank, several clips."""
 
     def weights(data: Measurements, rotations, rank: int):
@@ -146,8 +146,7 @@ def fit_columns(
         s = jnp.linalg.solve(n, b[..., None])[..., 0]
         return c, n, s, energy - jnp.sum(b * s)
 
-    def step(state):
-        x, damping, cost, count, _ = state
+    def propose(x, damping):
         c, n, s, _ = shapes(x)
         s3 = s.reshape(-1, rank, 3)
         seen_shape = jnp.einsum("fij,pkj,fp->fpki", plane, s3, v)  # P_f s_pk where seen
@@ -166,20 +165,19 @@ def fit_columns(
         root = jnp.linalg.cholesky(n)
         g = jax.scipy.linalg.solve_triangular(root, g, lower=True).reshape(-1, n_cosines * rank)
         h = h - g.T @ g
-        diagonal = jnp.diag(h) + 1e-9 * jnp.trace(h) / len(h)
+        ridge = jnp.diag(h) + 1e-9 * jnp.trace(h) / len(h)
         h = h + jnp.diag(jnp.tile(1 - active, n_cosines))  # no derivative there: the step is 0
-        change = jax.scipy.linalg.solve(h + damping * jnp.diag(diagonal), gradient, assume_a="pos")
+        change = damped_step(h, gradient, ridge, damping, positive=True)
         new = jnp.linalg.qr(x + change.reshape(x.shape))[0] * active
-        new_cost = shapes(new)[3]
-        better = new_cost < cost
-        done = jnp.where(better, cost - new_cost < 1e-5 * jnp.abs(cost) + 1e-14 * energy, damping > 1e6)
-        damping = jnp.where(better, jnp.maximum(damping / 4, 1e-9), damping * 5)
-        return jnp.where(better, new, x), damping, jnp.where(better, new_cost, cost), count + 1, done
+        return new, shapes(new)[3]
 
     x = jnp.linalg.qr(x)[0] * active
-    state = (x, jnp.asarray(1e-3, x.dtype), shapes(x)[3], 0, False)
-    x, _, cost, _, _ = lax.while_loop(lambda s: (s[3] < steps) & ~s[4], step, state)
-    return x, cost
+    found = minimise(
+        propose, x, shapes(x)[3],
+        damping=1e-3, schedule=Damping(fall=4, rise=5, lowest=1e-9), steps=steps,
+        tolerance=1e-5, smallest=1e-14 * energy, give_up=1e6,
+    )  # fmt: skip
+    return found.point, found.cost
 
 
 INFO = MethodInfo(
@@ -192,6 +190,6 @@ INFO = MethodInfo(
     unseen=False,
     source="Gotardo, Martinez: Smooth time-trajectories, TPAMI 2011",
     cites=("gotardo2011csf",),
-    config=Config,
+    config=Csf,
     fit=fit,
 )

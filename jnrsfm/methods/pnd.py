@@ -40,7 +40,7 @@ _STILL = 0.9  # of the noise after a chunk over that before it: the data are exp
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Pnd:
     """Settings of the Procrustean normal distribution."""
 
     modes: int = 40
@@ -60,7 +60,7 @@ class Config:
     """How shapes are aligned (module docstring)."""
 
     def __post_init__(self):
-        """Refuse what cannot work."""
+        """Raise InputError for settings that cannot work."""
         for name in ("modes", "steps", "camera_rank", "starts"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: give at least 1")
@@ -72,7 +72,7 @@ class Config:
             raise InputError(f"floor is {self.floor}: give a fraction of the object's size between 0 and 1")
 
 
-def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+def fit(landmarks: Landmarks, camera: str, config: Pnd, seed: int, session: Session) -> Fitted:
     """Cameras, distribution and shapes of all frames.
 
     Raises InputError where there are fewer than 6 frames or 5 points, or the likelihood is not finite (points that
@@ -104,14 +104,14 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
     _, margin = resolve_camera_signs(rows, data.points, data.sequence)
     found = dataclasses.replace(data, size=data.size * scale, centre=data.centre + data.size[:, None] * shift)
     record = reconstruction(landmarks, camera, found, shapes.transpose(0, 2, 1), rotations, margin)
-    facts = {
+    diagnostics = {
         "cooling": coolings[best],
         "log_likelihood": {
             str(c): round(v, 4) for c, v in zip(coolings, likelihoods, strict=True) if np.isfinite(v)
         },
         "steps": done, "noise": noise**0.5, "modes_above_noise": free, "camera_start_residual": cost,
     }  # fmt: skip
-    return Fitted(record, facts=facts)
+    return Fitted(record, diagnostics=diagnostics)
 
 
 def _likelihood(state: em.State) -> float:
@@ -120,7 +120,7 @@ def _likelihood(state: em.State) -> float:
     return value if np.isfinite(value) and bool(jnp.isfinite(state.shapes).all()) else -np.inf
 
 
-def _solve(data: Measurements, rows, camera: str, config: Config, cooling: float, session: Session):
+def _solve(data: Measurements, rows, camera: str, config: Pnd, cooling: float, session: Session):
     """The end of EM at a cooling, and the steps it took: until the noise has reached what the data leave."""
     modes = max(1, min(config.modes, 3 * data.n_points - 7, data.n_frames - 1))
     points, weights = jnp.asarray(data.points), jnp.asarray(data.seen, jnp.float64)
@@ -153,6 +153,6 @@ INFO = MethodInfo(
     unseen=False,
     source="Lee, Cho, Choi, Oh: Procrustean normal distribution for non-rigid structure from motion, CVPR 2013",
     cites=("lee2013pnd",),
-    config=Config,
+    config=Pnd,
     fit=fit,
 )

@@ -183,7 +183,7 @@ def start_shapes(
     points = np.asarray(camera.orthographic(np.asarray(seen.points), depth))
     if name == "pnd":
         landmarks = Landmarks(points2d=points.astype(np.float32), visible=weights > 0, sequence=sequence)
-        found = pnd.fit(landmarks, solver_camera, pnd.Config(), seed, session)
+        found = pnd.fit(landmarks, solver_camera, pnd.Pnd(), seed, session)
         return np.asarray(found.reconstruction.camera_points)
     filled = np.asarray(camera.orthographic(np.asarray(seen.inputs), depth))
     rigid = rigid_shapes(points, weights, filled)

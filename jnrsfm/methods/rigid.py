@@ -24,19 +24,19 @@ from jnrsfm.types import Landmarks
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Rigid:
     """Settings of rigid factorisation."""
 
     rank: int | None = 1
     """Number of shapes: a rigid object has one."""
 
     def __post_init__(self):
-        """Refuse what cannot work."""
+        """Raise InputError for settings that cannot work."""
         if self.rank not in (1, None):
             raise InputError(f"rank is {self.rank}: a rigid object has one shape; use csf or bmm for more")
 
 
-def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+def fit(landmarks: Landmarks, camera: str, config: Rigid, seed: int, session: Session) -> Fitted:
     """Cameras, then the shape. Raises InputError where there are fewer than 4 points or 4 frames."""
 
     def solve(data: Measurements, rank: int):
@@ -49,8 +49,8 @@ def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: S
             shape = np.asarray(shape)
         return scale[:, None, None] * shape, rotations, margin
 
-    found, heldout, facts = solve_with_rank(landmarks, camera, 1, seed, session.say, "rigid", solve)
-    return Fitted(found, heldout=heldout, facts=facts)
+    found, heldout, diagnostics = solve_with_rank(landmarks, camera, 1, seed, session.say, "rigid", solve)
+    return Fitted(found, heldout=heldout, diagnostics=diagnostics)
 
 
 INFO = MethodInfo(
@@ -63,6 +63,6 @@ INFO = MethodInfo(
     unseen=False,
     source="Tomasi, Kanade: Shape and motion under orthography, IJCV 1992",
     cites=("tomasi1992factorization",),
-    config=Config,
+    config=Rigid,
     fit=fit,
 )

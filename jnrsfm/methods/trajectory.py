@@ -31,14 +31,14 @@ from jnrsfm.types import Landmarks
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Trajectory:
     """Settings of trajectory space."""
 
     rank: int | None = None
     """Number of cosines K; none: the least that predicts held-out points as well as any."""
 
     def __post_init__(self):
-        """Refuse what cannot work."""
+        """Raise InputError for settings that cannot work."""
         check_config_rank(self.rank)
 
 
@@ -69,11 +69,11 @@ def fit_in_order(
         rotations, _, margin = recover_cameras(data, 3 * rank, scale)
         return weighted_bases(data, rotations, *weights(data, rotations, rank)), rotations, margin
 
-    found, heldout, facts = solve_with_rank(landmarks, camera, rank, seed, session.say, method, solve)
-    return Fitted(found, heldout=heldout, facts=facts)
+    found, heldout, diagnostics = solve_with_rank(landmarks, camera, rank, seed, session.say, method, solve)
+    return Fitted(found, heldout=heldout, diagnostics=diagnostics)
 
 
-def fit(landmarks: Landmarks, camera: str, config: Config, seed: int, session: Session) -> Fitted:
+def fit(landmarks: Landmarks, camera: str, config: Trajectory, seed: int, session: Session) -> Fitted:
     """Cameras, then coefficients. Raises InputError: too few points or frames for the rank, several clips."""
 
     def cosines(data: Measurements, rotations, rank: int):
@@ -93,6 +93,6 @@ INFO = MethodInfo(
     unseen=False,
     source="Akhter, Sheikh, Khan, Kanade: Trajectory space, NIPS 2008",
     cites=("akhter2008trajectory",),
-    config=Config,
+    config=Trajectory,
     fit=fit,
 )

@@ -7,9 +7,17 @@ from jnrsfm.metrics.curves import error_curves as error_curves
 from jnrsfm.metrics.curves import frame_errors as frame_errors
 from jnrsfm.metrics.curves import point_errors as point_errors
 from jnrsfm.metrics.curves import success_rate as success_rate
+from jnrsfm.metrics.matching import camera_points as camera_points
+from jnrsfm.metrics.matching import category_names as category_names
+from jnrsfm.metrics.matching import check_match as check_match
 from jnrsfm.metrics.protocols import PROTOCOLS as PROTOCOLS
+from jnrsfm.metrics.protocols import Akhter as Akhter
 from jnrsfm.metrics.protocols import Aligned as Aligned
 from jnrsfm.metrics.protocols import C3dpo as C3dpo
+from jnrsfm.metrics.protocols import DeepNrsfmPP as DeepNrsfmPP
+from jnrsfm.metrics.protocols import FrameMirror as FrameMirror
+from jnrsfm.metrics.protocols import Kong as Kong
+from jnrsfm.metrics.protocols import OneMirror as OneMirror
 from jnrsfm.metrics.protocols import Protocol as Protocol
 from jnrsfm.metrics.protocols import evaluate as evaluate
 from jnrsfm.metrics.protocols import evaluate_by_category as evaluate_by_category

@@ -98,26 +98,3 @@ def match_size(
     """
     factor = frobenius(reference) / np.maximum(frobenius(estimate), _TINY)
     return estimate * factor[:, None, None]
-
-
-def align(
-    estimate: Float[np.ndarray, "frame point 3"],
-    reference: Float[np.ndarray, "frame point 3"],
-    *,
-    mirror: bool,
-) -> Float[np.ndarray, "frame point 3"]:
-    """Each frame rotated onto the reference: S Q with Q = argmin |S Q - S*|_F, Q orthogonal, no scale.
-
-    `mirror=True` allows det Q = -1 (Kong's evaluation); `False` keeps det Q = +1 (Umeyama, TPAMI 13(4),
-    1991). Both inputs centred. Where S^T S* has rank below 2 the minimiser is not unique; one is taken.
-    """
-    u, _, vt = np.linalg.svd(np.einsum("fpi,fpj->fij", estimate, reference))
-    if not mirror:
-        u[..., -1] *= np.sign(np.linalg.det(u) * np.linalg.det(vt))[:, None]
-    return estimate @ (u @ vt)
-
-
-def polar(matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
-    """Nearest orthogonal matrix U V^T of a 3 x 3 matrix (either determinant)."""
-    u, _, vt = np.linalg.svd(matrix)
-    return u @ vt

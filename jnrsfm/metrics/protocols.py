@@ -16,14 +16,24 @@ import abc
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jnrsfm.errors import InputError
+from jnrsfm.geometry.polar import align_frames, polar_factor
 from jnrsfm.metrics import distances
+from jnrsfm.metrics.matching import (
+    MIRROR,
+    camera_points,
+    category_names,
+    check_match,
+    clip_names,
+    matched,
+    mirror_where,
+    on_host,
+    size_text,
+)
 from jnrsfm.types import Landmarks, Reconstruction
 
-MIRROR = np.array([1.0, 1.0, -1.0])
 _FRAMES_AT_ONCE = 16384
 
 State = dict[str, Any]  # group (category or clip; "" where there is none) -> sums over its frames
@@ -118,9 +128,9 @@ class Kong(_ByFrame):
 
     def align(self, estimate: Reconstruction, reference: Reconstruction) -> Aligned:
         """Every frame of the estimate rescaled, rotated or mirrored onto the reference."""
-        s, g, valid = _matched(estimate, reference)
+        s, g, valid = matched(estimate, reference)
         s = distances.match_size(s, g)
-        return Aligned(distances.align(s, g, mirror=True), g, valid)
+        return Aligned(align_frames(s, g, mirror=True), g, valid)
 
     def _columns(self, shapes: Aligned) -> Sequence[np.ndarray]:
         s, g, valid = shapes
@@ -140,9 +150,9 @@ class FrameMirror(_ByFrame):
 
     def align(self, estimate: Reconstruction, reference: Reconstruction) -> Aligned:
         """Every frame of the estimate in the better of its two mirrors."""
-        s, g, valid = _matched(estimate, reference)
+        s, g, valid = matched(estimate, reference)
         flip = distances.relative_error(s * MIRROR, g) < distances.relative_error(s, g)
-        return Aligned(_flipped(s, flip), g, valid)
+        return Aligned(mirror_where(s, flip), g, valid)
 
     def _columns(self, shapes: Aligned) -> Sequence[np.ndarray]:
         return (distances.relative_error(shapes.estimate, shapes.reference),)
@@ -166,22 +176,22 @@ class OneMirror(Protocol):
 
     def align(self, estimate: Reconstruction, reference: Reconstruction) -> Aligned:
         """Every clip of the estimate in the better of its two mirrors."""
-        s, g, valid = _matched(estimate, reference)
+        s, g, valid = matched(estimate, reference)
         kept, flipped = self._errors(s, g)
-        clips, counted = _clips(reference), valid.any(1)
+        clips, counted = clip_names(reference), valid.any(1)
         flip = np.zeros(len(g), bool)
         for clip in np.unique(clips):
             inside = (clips == clip) & counted
             flip[clips == clip] = flipped[inside].sum() < kept[inside].sum()
-        return Aligned(_flipped(s, flip), g, valid)
+        return Aligned(mirror_where(s, flip), g, valid)
 
     def update(self, estimate: Reconstruction, reference: Reconstruction) -> State:
         """Sums of both choices for each clip, and how many frames prefer each."""
-        s, g, valid = _matched(estimate, reference)
+        s, g, valid = matched(estimate, reference)
         kept, flipped = self._errors(s, g)
         # both choices are summed: which one serves a clip is known only when all of its chunks are merged
         return _sums(
-            _clips(reference), (kept, flipped, kept <= flipped, flipped <= kept), np.any(valid, axis=1)
+            clip_names(reference), (kept, flipped, kept <= flipped, flipped <= kept), np.any(valid, axis=1)
         )
 
     def compute(self, state: State) -> dict[str, float]:
@@ -215,14 +225,14 @@ class Akhter(Protocol):
 
     def align(self, estimate: Reconstruction, reference: Reconstruction) -> Aligned:
         """The object-frame shapes of the estimate under the one orthogonal map."""
-        s, g, valid = _matched(estimate, reference, object_frame=True)
+        s, g, valid = matched(estimate, reference, object_frame=True)
         return Aligned(self._one_alignment(s[valid], g[valid], s), g, valid)
 
     def update(self, estimate: Reconstruction, reference: Reconstruction) -> State:
         """The valid points of both, their deviations, and the cameras."""
         state: State = {}
         for frame in ("object", "camera"):
-            s, g, valid = _matched(estimate, reference, object_frame=frame == "object")
+            s, g, valid = matched(estimate, reference, object_frame=frame == "object")
             counted = valid.any(1)
             n = np.maximum(valid.sum(1), 1)[:, None]
             deviation = np.sqrt((g**2).sum(1) / n)[counted]  # rows are centred, so this is their deviation
@@ -242,13 +252,13 @@ class Akhter(Protocol):
                 np.linalg.norm(self._one_alignment(s, g, s) - g, axis=-1).mean() / deviation.mean()
             )
         r, q = (np.concatenate(parts) for parts in zip(*state["cameras"], strict=True))
-        turn = distances.polar(np.einsum("fki,fkj->ij", r, q))
+        turn = polar_factor(np.einsum("fki,fkj->ij", r, q))
         out["rotation_error"] = float(np.linalg.norm(r @ turn - q, ord=2, axis=(1, 2)).mean())
         return out
 
     @staticmethod
     def _one_alignment(s: np.ndarray, g: np.ndarray, moved: np.ndarray) -> np.ndarray:
-        return moved @ distances.polar(np.linalg.lstsq(s, g, rcond=None)[0])
+        return moved @ polar_factor(np.linalg.lstsq(s, g, rcond=None)[0])
 
 
 class C3dpo(_ByFrame):
@@ -280,14 +290,14 @@ class C3dpo(_ByFrame):
 
     def align(self, estimate: Reconstruction, reference: Reconstruction) -> Aligned:
         """Every sample in the better of its two mirrors, depths centred."""
-        s, g, valid = _matched(estimate, reference, centre="" if self.root is not None else self.centre)
+        s, g, valid = matched(estimate, reference, centre="" if self.root is not None else self.centre)
         if self.root is not None:
             if not 0 <= self.root < valid.shape[1]:
                 raise InputError(f"c3dpo: root {self.root} is no point of a shape of {valid.shape[1]} points")
             valid = valid & valid[:, self.root, None]
             s, g = (np.where(valid[..., None], x - x[:, self.root, None], 0.0) for x in (s, g))
         flip = distances.mean_distance(s * MIRROR, g, valid) < distances.mean_distance(s, g, valid)
-        return Aligned(_flipped(s, flip), g, valid)
+        return Aligned(mirror_where(s, flip), g, valid)
 
     def _columns(self, shapes: Aligned) -> Sequence[np.ndarray]:
         return distances.mean_distance(*shapes), distances.stress(*shapes)
@@ -303,7 +313,7 @@ class DeepNrsfmPP(_ByFrame):
     `normalized_error`: |S - S*|_F / |S*|_F (the paper's Table 2 on motion capture is the `kong` number).
     Means over the samples of each category, then over categories where the reference has them; units of the
     reference. The paper does not print how the scale is matched, nor whether the mirror is tried for
-    PA-MPJPE; these are our readings.
+    PA-MPJPE; that is how we understand it.
     """
 
     name = "deep-nrsfm++"
@@ -316,16 +326,14 @@ class DeepNrsfmPP(_ByFrame):
 
     def align(self, estimate: Reconstruction, reference: Reconstruction) -> Aligned:
         """Every sample rescaled, in the better of its two mirrors."""
-        s, g, valid = _matched(estimate, reference)
+        s, g, valid = matched(estimate, reference)
         s = distances.match_size(s, g)
         flip = distances.mean_distance(s * MIRROR, g, valid) < distances.mean_distance(s, g, valid)
-        return Aligned(_flipped(s, flip), g, valid)
+        return Aligned(mirror_where(s, flip), g, valid)
 
     def _columns(self, shapes: Aligned) -> Sequence[np.ndarray]:
         s, g, valid = shapes
-        rigid = [
-            distances.mean_distance(distances.align(x, g, mirror=False), g, valid) for x in (s, s * MIRROR)
-        ]
+        rigid = [distances.mean_distance(align_frames(x, g, mirror=False), g, valid) for x in (s, s * MIRROR)]
         return (
             distances.mean_distance(s, g, valid),
             np.minimum(*rigid),
@@ -364,7 +372,7 @@ def evaluate(
     """
     chosen = [protocol(name) for name in (PROTOCOLS if protocols is None else protocols)]
     check_match(estimate, reference)
-    estimate, reference = _on_host(estimate), _on_host(reference)
+    estimate, reference = on_host(estimate), on_host(reference)
     out = {}
     for p in chosen:
         state: State = {}
@@ -381,7 +389,7 @@ def evaluate_by_category(
     """`{category: {protocol: {metric: value}}}`: `evaluate` on each category of the reference."""
     check_match(estimate, reference)
     names = category_names(reference)
-    estimate, reference = _on_host(estimate), _on_host(reference)
+    estimate, reference = on_host(estimate), on_host(reference)
     return {
         str(name): evaluate(estimate.select(names == name), reference.select(names == name), protocols)
         for name in np.unique(names)
@@ -399,7 +407,7 @@ def overwrite_visible_xy(estimate: Reconstruction, landmarks: Landmarks) -> Reco
         raise InputError("x and y can be overwritten by the input only under an orthographic camera")
     if estimate.points3d.shape[:2] != landmarks.points2d.shape[:2]:
         raise InputError(
-            f"reconstruction has {_size(estimate.points3d)}, the landmarks have {_size(landmarks.points2d)}"
+            f"reconstruction has {size_text(estimate.points3d)}, the landmarks have {size_text(landmarks.points2d)}"
         )
     points = camera_points(estimate)
     seen = np.asarray(landmarks.visible, bool)[..., None]
@@ -407,90 +415,3 @@ def overwrite_visible_xy(estimate: Reconstruction, landmarks: Landmarks) -> Reco
     identity = np.broadcast_to(np.eye(3), (len(points), 3, 3))
     cameras = estimate.cameras.replace(rotations=identity, scale=None, translations=None)
     return estimate.replace(points3d=points, cameras=cameras)
-
-
-def check_match(estimate: Reconstruction, reference: Reconstruction) -> None:
-    """Raise `InputError` unless the two hold the same frames and points in 3D, under the same names."""
-    for name, record in (("reconstruction", estimate), ("reference", reference)):
-        if np.ndim(record.points3d) != 3 or record.points3d.shape[-1] != 3:
-            raise InputError(
-                f"{name}: points3d has shape {np.shape(record.points3d)}; expected (frame, point, 3)"
-            )
-    if estimate.points3d.shape != reference.points3d.shape:
-        raise InputError(
-            f"the reconstruction has {_size(estimate.points3d)}, "
-            f"the reference has {_size(reference.points3d)}; score the same frames and points"
-        )
-    for p, (mine, its) in enumerate(zip(estimate.names or (), reference.names or (), strict=False)):
-        if mine != its:
-            raise InputError(
-                f"reconstruction: point {p} is {mine!r}, but {its!r} in the reference: use one point order"
-            )
-
-
-def category_names(record: Reconstruction) -> np.ndarray:
-    """`(frame,)` category of each frame as text; "" where the record has none."""
-    if record.category is None:
-        return np.full(record.n_frames, "")
-    index = np.asarray(record.category)
-    if record.categories and not ((index >= 0) & (index < len(record.categories))).all():
-        raise InputError(f"category indices must lie in 0..{len(record.categories) - 1}, one for each name")
-    return np.asarray(record.categories)[index] if record.categories else index.astype(str)
-
-
-def camera_points(record: Reconstruction) -> np.ndarray:
-    """`(frame, point, 3)` camera-frame points in NumPy float64; the record's own are float32 without x64."""
-    x = np.asarray(record.points3d, float) @ np.asarray(record.rotations, float).mT
-    if record.scale is not None:
-        x = x * np.asarray(record.scale, float)[:, None, None]
-    if record.translations is not None:
-        x = x + np.asarray(record.translations, float)[:, None]
-    return x
-
-
-def _clips(record: Reconstruction) -> np.ndarray:
-    return (
-        np.full(record.n_frames, "") if record.sequence is None else np.asarray(record.sequence).astype(str)
-    )
-
-
-def _size(points) -> str:
-    return f"{points.shape[0]} frames of {points.shape[1]} points"
-
-
-def _flipped(shapes: np.ndarray, flip: np.ndarray) -> np.ndarray:
-    return np.where(flip[:, None, None], shapes * MIRROR, shapes)
-
-
-def _on_host(record: Reconstruction) -> Reconstruction:
-    """NumPy arrays throughout, so that chunks are views and nothing travels twice."""
-    return jax.tree_util.tree_map(np.asarray, record)
-
-
-def _matched(
-    estimate: Reconstruction, reference: Reconstruction, *, object_frame: bool = False, centre: str = "xyz"
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Checked shapes of both `(frame, point, 3)`, 0 outside the mask, and the mask of points that count."""
-    check_match(estimate, reference)
-    shape = reference.points3d.shape[:2]
-    valid = np.ones(shape, bool) if reference.valid3d is None else np.asarray(reference.valid3d, bool)
-    if valid.shape != shape:
-        raise InputError(f"reference: valid3d has shape {valid.shape}; expected {shape} as points3d")
-    shapes = []
-    for name, record in (("reconstruction", estimate), ("reference", reference)):
-        # masked entries may hold anything; they must not warn or leak on the way
-        record = record.replace(points3d=np.where(valid[..., None], np.asarray(record.points3d, float), 0.0))
-        x = record.points3d if object_frame else camera_points(record)
-        bad = valid & ~np.isfinite(x).all(-1)
-        if bad.any():
-            frame, point = np.argwhere(bad)[0]
-            raise InputError(
-                f"{name}: point {point} of frame {frame} is not finite, though its 3D is to be scored"
-            )
-        shapes.append(x)
-    # a frame without extent, to rounding, has no size to be compared with
-    extent = distances.frobenius(distances.centre(shapes[1], valid))
-    place = distances.frobenius(distances.centre(shapes[1], valid, ""))
-    valid = valid & (extent > 1e-12 * place)[:, None]
-    s, g = (distances.centre(x, valid, centre) for x in shapes)
-    return s, g, valid

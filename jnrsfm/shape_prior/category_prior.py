@@ -9,9 +9,10 @@ $e = y - \Pi R \mu$,
 
 `learn` finds distribution, cameras and shapes of a category's samples by expectation maximisation (`procrustean_em`)
 from several starts of the cameras, and keeps the one of highest likelihood. Cameras of a category often agree on what
-is up: $R_f v \approx m$ for an axis v of the object. Where they do, an image's two mirrored readings put m on two
-sides, and the one that looks like the others is the likelier: `learn` reads its samples once more by the distribution
-that it has found, fits anew from there, and keeps that where the likelihood of images and cameras is higher.
+is up: $R_f v \approx m$ for an axis v of the object. Where they do, the two shapes of an image, which mirror each other
+in depth, put m on two sides, and the one that looks like the others is the likelier: `learn` finds the posterior of
+its samples under the distribution that it has, fits anew from those cameras, and keeps that where the likelihood of
+images and cameras is higher.
 
 Source: the model of Lee et al., Procrustean normal distribution, CVPR 2013; posterior and likelihood: Tipping and
 Bishop, JRSS B 61(3), 1999. One distribution for each category, the axis and the conditional lifting are ours.
@@ -28,8 +29,10 @@ from jaxtyping import Array, Float
 
 from jnrsfm.factorization.camera_search import search_cameras
 from jnrsfm.factorization.measurements import measure
-from jnrsfm.geometry.rotations import axis_angle_to_matrix
+from jnrsfm.geometry.rotations import GENERATORS, axis_angle_to_matrix
+from jnrsfm.linalg.damped_newton import Damping, damped_step, minimise, shorten
 from jnrsfm.shape_prior import procrustean_em as em
+from jnrsfm.shape_prior.procrustean_normal import ProcrusteanNormal, code_posterior
 from jnrsfm.types import Landmarks
 
 _MIRROR = np.diag([1.0, 1.0, -1.0])
@@ -58,11 +61,11 @@ class Prior(NamedTuple):
     mirror: Any
 
 
-class Reading(NamedTuple):
-    """What a prior says of images: `shape (*batch, point, 3)` and `rotation (*batch, 3, 3)`; `spread (*batch, point)`
+class Posterior(NamedTuple):
+    """Shapes and cameras of images: `shape (*batch, point, 3)` and `rotation (*batch, 3, 3)`; `spread (*batch, point)`
     standard deviation of a point's place (root of the mean over x, y, z) given image and rotation; `log_likelihood
-    (*batch,)` of the image and its camera, but for a constant; `margin (*batch,)` probability of the hand that was
-    taken over the other."""
+    (*batch,)` of the image and its camera, but for a constant; `margin (*batch,)` probability of the depth
+    reflection that was taken over the other."""
 
     shape: Any
     rotation: Any
@@ -105,20 +108,11 @@ def _conditional(own: Prior, points, weights, rotation) -> _Conditional:
     moved = jnp.einsum("...ai,...pik->...pak", rows, own.basis)
     ones = jnp.broadcast_to(jnp.eye(2, dtype=points.dtype), (*batch, p, 2, 2))
     a = flat(seen[..., None] * jnp.concatenate([moved, ones], -1))
-    a_t = jnp.swapaxes(a, -1, -2)
-    eye = jnp.eye(modes + 2, dtype=points.dtype)
-    factor = jnp.linalg.cholesky(eye + a_t @ a / noise)
-    half = lax.linalg.triangular_solve(
-        factor, jnp.broadcast_to(eye, factor.shape), left_side=True, lower=True
-    )
-    cov = jnp.swapaxes(half, -1, -2) @ half
-    z = cov @ (a_t @ e) / noise
-    u = (e - a @ z) / noise
-    log_det = 2 * jnp.sum(jnp.log(jnp.diagonal(factor, axis1=-2, axis2=-1)), -1)
+    z, factor, half, cov, u, log_det = code_posterior(a, e, noise)
     log_det = log_det + 2 * jnp.sum(seen, (-2, -1)) * jnp.log(noise[..., 0, 0])
     code = z[..., :modes, 0]
 
-    turns = jnp.einsum("kij,...jl->...kil", jnp.asarray(em.GENERATORS, points.dtype), rotation)[..., :2, :]
+    turns = jnp.einsum("kij,...jl->...kil", jnp.asarray(GENERATORS, points.dtype), rotation)[..., :2, :]
     shape = own.mean + jnp.einsum("...pik,...k->...pi", own.basis, code)
     jac = jnp.einsum("...pa,...kai,...pi->...pak", jnp.broadcast_to(seen, points.shape), turns, shape)
     jac = flat(jac)
@@ -127,7 +121,7 @@ def _conditional(own: Prior, points, weights, rotation) -> _Conditional:
     noise_part = jnp.einsum("...kai,...ai->...k", turns, cross) / noise[..., 0]
     jac_t = jnp.swapaxes(jac, -1, -2)
     score = (jac_t @ u)[..., 0] - noise_part
-    inner = half @ (a_t @ jac)
+    inner = half @ (jnp.swapaxes(a, -1, -2) @ jac)
     curvature = (jac_t @ jac - jnp.swapaxes(inner, -1, -2) @ inner / noise) / noise
 
     up = jnp.einsum("...ij,...j->...i", rotation, own.axis)
@@ -143,39 +137,32 @@ def _conditional(own: Prior, points, weights, rotation) -> _Conditional:
 def _polished(own: Prior, points, weights, rotation, steps):
     """`(rotation, _Conditional)` after damped scoring steps; a step that does not help is not taken."""
 
-    def step(_, state):
-        r, at, damping = state
+    def propose(point, damping):
+        r, at = point
         diagonal = jnp.diagonal(at.curvature, axis1=-2, axis2=-1)
         ridge = damping * jnp.mean(diagonal, -1) + 1e-6
-        system = at.curvature + ridge[..., None, None] * jnp.eye(3, dtype=r.dtype)
-        move = -jnp.linalg.solve(system, at.gradient[..., None])[..., 0]
-        move = move * jnp.minimum(
-            1.0, _LARGEST_TURN / jnp.maximum(jnp.linalg.norm(move, axis=-1, keepdims=True), 1e-12)
-        )
+        move = shorten(damped_step(at.curvature, -at.gradient, ridge[..., None]), _LARGEST_TURN)
         new = axis_angle_to_matrix(move) @ r
         after = _conditional(own, points, weights, new)
-        better = after.cost < at.cost
-        pick = lambda x, y: jnp.where(better.reshape(better.shape + (1,) * (x.ndim - better.ndim)), x, y)
-        damping = jnp.where(better, damping / 4, 4 * damping + 0.1)
-        return pick(new, r), jax.tree.map(pick, after, at), damping
+        return (new, after), after.cost
 
     at = _conditional(own, points, weights, rotation)
-    state = (rotation, at, jnp.full(at.cost.shape, 0.01, points.dtype))
-    return lax.fori_loop(0, steps, step, state)[:2]
+    schedule = Damping(fall=4, rise=4, lift=0.1)
+    return minimise(propose, (rotation, at), at.cost, damping=0.01, schedule=schedule, steps=steps).point
 
 
 @jax.jit
-def read(
+def posterior(
     prior: Prior,
     points: Float[Array, "frame point 2"],
     weights: Float[Array, "frame point"],
     category: Array,
     rotation: Float[Array, "frame 3 3"],
     steps: int | Array = 4,
-) -> Reading:
+) -> Posterior:
     """Shapes of images from a first rotation of each, which `steps` scoring steps on the likelihood improve.
 
-    The mirrored reading, (X, R) to (X', diag(1, 1, -1) R F) with F the reflection that leaves the mean shape most
+    The depth reflection, (X, R) to (X', diag(1, 1, -1) R F) with F the reflection that leaves the mean shape most
     alike, is improved too, and the likelier of the two taken. `points` are centred, in units of the category's size.
     """
     points = jnp.where(weights[..., None] > 0, points, 0.0)
@@ -192,16 +179,17 @@ def read(
     root = lax.linalg.triangular_solve(best.factor, jnp.swapaxes(flat, 1, 2), left_side=True, lower=True)
     spread = jnp.sqrt(jnp.sum(root**2, 1).reshape(n, p, 3).mean(-1) + own.noise[:, None])
     margin = jnp.tanh(0.5 * jnp.abs(at.cost[0] - at.cost[1]))
-    return Reading(shape, take(rotations), spread, -best.cost, margin)
+    return Posterior(shape, take(rotations), spread, -best.cost, margin)
+
+
+read = posterior  # the name before it had this one: for callers that have not moved yet
 
 
 def _fit(points: np.ndarray, weights: np.ndarray, rows: np.ndarray, modes: int) -> em.State:
     """EM from cameras; points `(frame, 2, point)`."""
-    state = em.start(jnp.asarray(points), jnp.asarray(rows), modes, 1.0)
-    return em.iterate(
-        state, jnp.asarray(points), jnp.asarray(weights), cooling=_COOLING, floor=_FLOOR**2, steps=_STEPS,
-        gaps=not (weights > 0).all(), free_scale=False, tangent=0.0,
-    )  # fmt: skip
+    return ProcrusteanNormal.fit(
+        points, weights, rows, modes=modes, steps=_STEPS, cooling=_COOLING, floor=_FLOOR
+    )[1]
 
 
 def _full(rows: np.ndarray) -> np.ndarray:
@@ -234,12 +222,12 @@ def _evidence(state: em.State) -> float:
 
 class Learned(NamedTuple):
     """The prior of one category (no leading axis), `shapes (frame, point, 3)` and `rotations (frame, 3, 3)` of its
-    samples, and plain figures."""
+    samples, and diagnostics."""
 
     prior: Prior
     shapes: np.ndarray
     rotations: np.ndarray
-    facts: dict[str, Any]
+    diagnostics: dict[str, Any]
 
 
 def learn(points: np.ndarray, weights: np.ndarray, modes: int, seed: int) -> Learned:
@@ -259,34 +247,33 @@ def learn(points: np.ndarray, weights: np.ndarray, modes: int, seed: int) -> Lea
         ends = {f"rank {rank}": _fit(data.points, seen, rows, modes) for rank, rows in starts.items()}
         evidence = {name: _evidence(s) for name, s in ends.items()}
         best = max(evidence, key=lambda k: np.nan_to_num(evidence[k], nan=-np.inf))
-        prior, rotations = _prior(ends[best], modes), _full(np.asarray(ends[best].rows))
+        prior, rotations = _prior(ends[best]), _full(np.asarray(ends[best].rows))
     f32 = partial(jax.tree.map, lambda x: jnp.asarray(x, jnp.float32))
     one, first = (
         f32(jax.tree.map(lambda x: x[None], prior)),
         f32((data.points.transpose(0, 2, 1), seen, rotations)),
     )
-    again = read(one, first[0], first[1], jnp.zeros(n, jnp.int32), first[2], 4)
-    turned = np.asarray(again.rotation, np.float64)
+    again = posterior(one, first[0], first[1], jnp.zeros(n, jnp.int32), first[2], 4)
+    rotations = np.asarray(again.rotation, np.float64)
     with jax.enable_x64(True):
-        ends["read again"] = _fit(data.points, seen, turned[:, :2], modes)
-        evidence["read again"] = _evidence(ends["read again"])
+        ends["posterior"] = _fit(data.points, seen, rotations[:, :2], modes)
+        evidence["posterior"] = _evidence(ends["posterior"])
         best = max(evidence, key=lambda k: np.nan_to_num(evidence[k], nan=-np.inf))
         state = jax.tree.map(np.asarray, ends[best])
     unit = float(data.size[0])  # of the completed points; back to that of the input
-    prior = _prior(state, modes)
+    prior = _prior(state)
     prior = prior._replace(mean=unit * prior.mean, basis=unit * prior.basis, noise=unit**2 * prior.noise)
-    facts = {
+    diagnostics = {
         "start": best, "evidence": {k: round(e, 3) for k, e in evidence.items()},
         "noise": float(prior.noise) ** 0.5, "agreement": float(prior.agreement),
     }  # fmt: skip
-    return Learned(prior, unit * state.shapes.transpose(0, 2, 1), _full(state.rows), facts)
+    return Learned(prior, unit * state.shapes.transpose(0, 2, 1), _full(state.rows), diagnostics)
 
 
-def _prior(state: em.State, modes: int) -> Prior:
+def _prior(state: em.State) -> Prior:
     """The distribution where EM stands (no leading axis), in NumPy."""
-    rows, mean, directions, variances, noise = (
-        np.asarray(x) for x in (state.rows, state.mean, state.basis, state.variances, state.noise)
-    )
-    v, m, agreement = _common_axis(_full(rows))
-    basis = (directions * np.sqrt(variances)).reshape(3, -1, modes).transpose(1, 0, 2)
-    return Prior(mean.T, basis, noise, v, m, np.float64(agreement), _reflection(mean))
+    with jax.enable_x64(True):
+        shapes = ProcrusteanNormal.from_state(jax.tree.map(jnp.asarray, state))
+        mean, basis, noise = (np.asarray(x) for x in (shapes.mean, shapes.basis, shapes.noise))
+    v, m, agreement = _common_axis(_full(np.asarray(state.rows)))
+    return Prior(mean, basis, noise, v, m, np.float64(agreement), _reflection(mean.T))

@@ -29,12 +29,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jnrsfm.geometry.rotations import axis_angle_to_matrix
+from jnrsfm.geometry.rotations import GENERATORS, axis_angle_to_matrix
+from jnrsfm.linalg.damped_newton import Damping, damped_step, shorten
 
-GENERATORS = np.zeros((3, 3, 3))
-for _k, (_i, _j) in enumerate(((1, 2), (2, 0), (0, 1))):
-    GENERATORS[_k, _i, _j], GENERATORS[_k, _j, _i] = -1.0, 1.0
 _LARGEST_TURN = 0.2  # radians a step
+_DAMPING = Damping(fall=2, rise=3, lowest=1e-3, highest=1e3)
 _LEAST = 1e-3  # of tau: no direction of the subspace dies out, so that it can come back as tau falls
 
 
@@ -101,83 +100,141 @@ def iterate(
 
 
 def _step(s, points, weights, cooling, floor, gaps, free_scale, tangent):
-    n, _, p = points.shape
-    r = s.basis.shape[1]
-    eye = jnp.eye(r, dtype=points.dtype)
-    seen = weights[:, None]
-    d = jnp.sqrt(s.variances)
-    scale = d[:, None] * d
+    """One EM step: what the images say of the shapes, then the cameras, then the distribution."""
+    views = _view(s, weights, gaps)
+    found = _posterior(s, views, points, weights)
+    rows, shift, damping = _move_cameras(s, views, found, weights, free_scale)
+    mean, basis, variances, noise, tail = _update_distribution(
+        s, views, found, weights, cooling, floor, tangent
+    )
+    return State(rows, shift, mean, basis, variances, noise, damping, found.likelihood, found.shapes, tail)
+
+
+class _Views(NamedTuple):
+    """The subspace U as the cameras see it. `basis (3, point, r)` is U; `overlap (frame, r, r)` = U^T R^T R U over the
+    observed points; `gram (frame, 9)` = R^T R. With gaps `seen (frame, 2 point, r)` = R U at the observed points, else
+    `products (9, r r)` = sum_p u_p u_p^T for every pair of axes, from which the frames' overlaps are one product."""
+
+    basis: Array
+    overlap: Array
+    gram: Array
+    seen: Array | None
+    products: Array | None
+
+
+def _view(s, weights, gaps) -> _Views:
+    n, p, r = s.rows.shape[0], s.mean.shape[1], s.basis.shape[1]
     u3 = s.basis.reshape(3, p, r)
-    tau = s.noise
     gram = jnp.einsum("fai,faj->fij", s.rows, s.rows).reshape(n, 9)
     if gaps:
-        seen_basis = jnp.einsum("fai,ipk->fapk", s.rows, u3) * seen[..., None]
-        flat = seen_basis.reshape(n, 2 * p, r)
-        overlap = jnp.swapaxes(flat, 1, 2) @ flat
-    else:
-        products = jnp.einsum("ipk,jpl->ijkl", u3, u3).reshape(9, r * r)
-        overlap = (gram @ products).reshape(n, r, r)
+        seen = jnp.einsum("fai,ipk->fapk", s.rows, u3) * weights[:, None][..., None]
+        seen = seen.reshape(n, 2 * p, r)
+        return _Views(u3, jnp.swapaxes(seen, 1, 2) @ seen, gram, seen, None)
+    products = jnp.einsum("ipk,jpl->ijkl", u3, u3).reshape(9, r * r)
+    return _Views(u3, (gram @ products).reshape(n, r, r), gram, None, products)
 
-    # E step
-    chol = jnp.linalg.cholesky(overlap * (scale / tau) + eye)
+
+class _Posterior(NamedTuple):
+    """E step. `cov (frame, r, r)` S_f and `half` with S_f = half^T half; `weighted (frame, 2, point)` u_f = V_f^{-1}
+    e_f; `deviation (frame, 3 point)` of the posterior mean shape from the mean; `shapes (frame, 3, point)`, that shape;
+    `likelihood (frame,)` = -(e^T V^{-1} e + log det V) / 2."""
+
+    cov: Array
+    half: Array
+    weighted: Array
+    deviation: Array
+    shapes: Array
+    likelihood: Array
+
+
+def _back_project(rows, v):
+    """R_f^T v, `(frame, ..., 2, point)` to `(frame, ..., 3 point)`."""
+    return jnp.einsum("fai,f...ap->f...ip", rows, v).reshape(*v.shape[:-2], 3 * v.shape[-1])
+
+
+def _posterior(s, views, points, weights) -> _Posterior:
+    """S, z and u of the module docstring, with A^T A = Lambda^{1/2} overlap Lambda^{1/2}."""
+    n, _, p = points.shape
+    eye = jnp.eye(s.basis.shape[1], dtype=points.dtype)
+    seen, tau, d = weights[:, None], s.noise, jnp.sqrt(s.variances)
+    chol = jnp.linalg.cholesky(views.overlap * (d[:, None] * d / tau) + eye)
     half = lax.linalg.triangular_solve(chol, jnp.broadcast_to(eye, chol.shape), left_side=True, lower=True)
     cov = jnp.swapaxes(half, 1, 2) @ half
     e = seen * (points - s.rows @ s.mean - s.shift[..., None])
-    pull = lambda v: jnp.einsum("fai,f...ap->f...ip", s.rows, v).reshape(*v.shape[:-2], 3 * p)
-    z = jnp.einsum("fkl,fl->fk", cov, pull(e) @ s.basis * d / tau)
+    z = jnp.einsum("fkl,fl->fk", cov, _back_project(s.rows, e) @ s.basis * d / tau)
     moved = ((z * d) @ s.basis.T).reshape(n, 3, p)
     u = (e - seen * (s.rows @ moved)) / tau
     logdet = jnp.log(jnp.diagonal(chol, axis1=1, axis2=2)).sum(1) + weights.sum(1) * jnp.log(tau)
     likelihood = -0.5 * (e * u).sum((1, 2)) - logdet
-    deviation = moved.reshape(n, 3 * p) + tau * pull(u)
-    shapes = s.mean + deviation.reshape(n, 3, p)
+    deviation = moved.reshape(n, 3 * p) + tau * _back_project(s.rows, u)
+    return _Posterior(cov, half, u, deviation, s.mean + deviation.reshape(n, 3, p), likelihood)
 
-    # Poses: turn (3), then scale, then shift (2)
+
+def _move_cameras(s, views, found, weights, free_scale):
+    r"""One damped scoring step of each frame's camera: `rows`, `shift` and `damping` after it.
+
+    Unknowns, in this order: a turn (3), with `free_scale` the log of the scale, with gaps the shift (2). With J the
+    derivative of the image of the posterior mean shape, the score is $J^\top u$ less the trace of the posterior
+    covariance with the derivative of the motion (Fisher's identity), and the curvature, times tau, is
+    $J^\top J - J^\top A S A^\top J / \tau$.
+    """
+    n, p, r = s.rows.shape[0], s.mean.shape[1], s.basis.shape[1]
+    dtype, tau, d = s.mean.dtype, s.noise, jnp.sqrt(s.variances)
+    scale = d[:, None] * d
+    seen, gaps = weights[:, None], views.seen is not None
     turns = jnp.einsum("fai,kij->fkaj", s.rows, GENERATORS)
     motions = jnp.concatenate([turns, s.rows[:, None]], 1) if free_scale else turns
-    jac = jnp.einsum("fkai,fip->fkap", motions, shapes) * seen[:, None]
+    jac = jnp.einsum("fkai,fip->fkap", motions, found.shapes) * seen[:, None]
     if gaps:
-        spread = flat @ (cov * scale)
-        cross = jnp.einsum("fapk,ipk->fai", spread.reshape(n, 2, p, r), u3)
+        spread = views.seen @ (found.cov * scale)
+        cross = jnp.einsum("fapk,ipk->fai", spread.reshape(n, 2, p, r), views.basis)
         noise_part = jnp.einsum("fkai,fai->fk", motions, cross) / tau
-        shift = jnp.broadcast_to(jnp.eye(2, dtype=points.dtype)[..., None], (n, 2, 2, p)) * seen[:, None]
+        shift = jnp.broadcast_to(jnp.eye(2, dtype=dtype)[..., None], (n, 2, 2, p)) * seen[:, None]
         jac = jnp.concatenate([jac, shift], 1)
-        noise_part = jnp.concatenate([noise_part, jnp.zeros((n, 2), points.dtype)], 1)
+        noise_part = jnp.concatenate([noise_part, jnp.zeros((n, 2), dtype)], 1)
     else:
-        cross = ((cov * scale).reshape(n, r * r) @ products.T).reshape(n, 3, 3)
+        cross = ((found.cov * scale).reshape(n, r * r) @ views.products.T).reshape(n, 3, 3)
         noise_part = jnp.einsum("fkai,fij,faj->fk", motions, cross, s.rows) / tau
-    score = jnp.einsum("fkap,fap->fk", jac, u) - noise_part
-    inner = jnp.einsum("fkl,fjl->fjk", half, pull(jac) @ s.basis * d)
+    score = jnp.einsum("fkap,fap->fk", jac, found.weighted) - noise_part
+    inner = jnp.einsum("fkl,fjl->fjk", found.half, _back_project(s.rows, jac) @ s.basis * d)
     curvature = jnp.einsum("fkap,flap->fkl", jac, jac) - jnp.einsum("fkm,flm->fkl", inner, inner) / tau
-    damping = jnp.clip(jnp.where(likelihood > s.likelihood, s.damping * 0.5, s.damping * 3), 1e-3, 1e3)
+    # Every step is taken, as those of the distribution are: a likelihood that fell only raises the damping.
+    damping = _DAMPING.update(s.damping, found.likelihood > s.likelihood)
     diagonal = jnp.diagonal(curvature, axis1=1, axis2=2)
     least = 1e-9 * jnp.einsum("fkap->fk", jac**2)
     ridge = damping[:, None] * jnp.mean(diagonal[:, :3], 1, keepdims=True) * jnp.ones_like(diagonal)
     if free_scale or gaps:  # their own units
         ridge = ridge.at[:, 3:].set(damping[:, None] * diagonal[:, 3:])
-    system = curvature + jnp.eye(diagonal.shape[1]) * (ridge + least)[:, None]
-    step = jnp.linalg.solve(system, tau * score[..., None])[..., 0]
-    size = jnp.linalg.norm(step[:, :3], axis=1, keepdims=True)
-    step = step * jnp.minimum(1.0, _LARGEST_TURN / jnp.maximum(size, 1e-12))
+    step = damped_step(curvature, tau * score, ridge + least)
+    step = shorten(step, _LARGEST_TURN, jnp.linalg.norm(step[:, :3], axis=1))
     rows = s.rows @ axis_angle_to_matrix(step[:, :3])
     if free_scale:
         grow = jnp.clip(step[:, 3], -_LARGEST_TURN, _LARGEST_TURN)
         rows = rows * jnp.exp(grow - grow.mean())[:, None, None]  # the mean scale is a gauge
-    new_shift = s.shift + step[:, -2:] if gaps else s.shift
+    return rows, s.shift + step[:, -2:] if gaps else s.shift, damping
 
-    # M step
-    middle = deviation.mean(0)
-    centred = deviation - middle
-    if gaps:
-        filtered = (flat @ (cov * (d[:, None] / d))).reshape(n, 2, p, r)
+
+def _update_distribution(s, views, found, weights, cooling, floor, tangent):
+    r"""M step: `mean`, `basis`, `variances`, `noise` and `tail` of the covariance of the posterior.
+
+    That covariance is $\Sigma_{new} = \Sigma - \tfrac1F \sum_f \Sigma P_f^\top V_f^{-1} P_f \Sigma + \tfrac1F \sum_f
+    (x_f - \bar x)(x_f - \bar x)^\top$ with x the posterior means; `y` is its product with U, `total` its trace. Mean of
+    the part beyond the r leading directions is the `tail`, which tau follows down.
+    """
+    n, p, r = s.rows.shape[0], s.mean.shape[1], s.basis.shape[1]
+    eye, tau, d = jnp.eye(r, dtype=s.mean.dtype), s.noise, jnp.sqrt(s.variances)
+    middle = found.deviation.mean(0)
+    centred = found.deviation - middle
+    if views.seen is not None:
+        filtered = (views.seen @ (found.cov * (d[:, None] / d))).reshape(n, 2, p, r)
         hidden = jnp.einsum("fai,fapk->ipk", s.rows, filtered).reshape(3 * p, r) / n
     else:
-        mixed = (gram.T @ cov.reshape(n, r * r)).reshape(3, 3, r, r) / n * (d[:, None] / d)
-        hidden = jnp.einsum("jpk,ijkl->ipl", u3, mixed).reshape(3 * p, r)
+        mixed = (views.gram.T @ found.cov.reshape(n, r * r)).reshape(3, 3, r, r) / n * (d[:, None] / d)
+        hidden = jnp.einsum("jpk,ijkl->ipl", views.basis, mixed).reshape(3 * p, r)
     hidden = hidden * ((s.variances + tau) / tau)
     lost = s.basis @ (s.variances[:, None] * (s.basis.T @ hidden)) + tau * hidden
     y = s.basis * (s.variances + tau) - lost + centred.T @ (centred @ s.basis) / n
-    kept = jnp.diagonal(cov, axis1=1, axis2=2).mean(0)
+    kept = jnp.diagonal(found.cov, axis1=1, axis2=2).mean(0)
     total = s.variances.sum() + 3 * p * tau - ((1 - kept) * (s.variances + 2 * tau)).sum()
     total = total - tau * (2 * weights.sum(1).mean() - r + kept.sum()) + (centred**2).sum() / n
     mean = s.mean + middle.reshape(3, p)
@@ -192,7 +249,7 @@ def _step(s, points, weights, cooling, floor, gaps, free_scale, tangent):
     tail = (total - values.sum()) / max(3 * p - 6 - r, 1)
     noise = jnp.maximum(jnp.maximum(tau * cooling, floor), jnp.minimum(tail, tau))
     variances = jnp.maximum(values - noise, _LEAST * noise)
-    return State(rows, new_shift, mean, basis, variances, noise, damping, likelihood, shapes, tail)
+    return mean, basis, variances, noise, tail
 
 
 def _normal_space(mean, tangent):

@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from jnrsfm.factorization import upgrade as mu
+from jnrsfm.geometry.polar import polar_factor
 
 F, P, K = 60, 24, 2
 
@@ -44,7 +45,7 @@ def test_exact_with_a_mean_shape(scale, rng):
     r, w, motion = scene(1, weights_with_mean(rng))
     with jax.enable_x64(True):
         found = mu.metric_upgrade(jnp.asarray(motion), scale)
-    rows = mu.orthonormal_rows(np.asarray(found.cameras))
+    rows = polar_factor(np.asarray(found.cameras))
     assert np.asarray(found.residual).max() < 1e-6
     flip, margin = mu.resolve_camera_signs(rows, w)
     rows = rows * np.where(flip, -1, 1)[:, None, None]
@@ -61,7 +62,7 @@ def test_exact_where_each_frame_has_a_scale_of_its_own(rng):
     with jax.enable_x64(True):
         found = mu.metric_upgrade(jnp.asarray(motion), "free")
     assert np.asarray(found.residual).max() < 1e-6
-    assert camera_error(mu.orthonormal_rows(np.asarray(found.cameras)), r) < 1e-5
+    assert camera_error(polar_factor(np.asarray(found.cameras)), r) < 1e-5
 
 
 def test_scale_of_the_factor_and_order_of_frames_do_not_matter(rng):
@@ -89,7 +90,7 @@ def test_refinement_descends_by_the_gradient_of_its_residual(rng):
         slope = np.abs(np.asarray(jax.grad(cost)(end))).max() * float(jnp.linalg.norm(end))
     assert last < first
     assert slope < 1e-4 * last
-    assert camera_error(mu.orthonormal_rows(np.einsum("fan,ni->fai", motion, np.asarray(end))), r) < 0.2
+    assert camera_error(polar_factor(np.einsum("fan,ni->fai", motion, np.asarray(end))), r) < 0.2
 
 
 @pytest.mark.fast

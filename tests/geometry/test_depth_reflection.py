@@ -9,7 +9,8 @@ import scipy.sparse as sparse
 from scipy.spatial.transform import Rotation
 
 from jnrsfm.errors import InputError
-from jnrsfm.geometry.depth_reflection import mirror_distances, relabel, resolve_mirrors
+from jnrsfm.geometry.depth_reflection import relabel, resolve_mirrors
+from jnrsfm.geometry.mirror_evidence import mirror_distances
 from jnrsfm.linalg.sign_synchronization import solve_chain, synchronize_signs
 from jnrsfm.types import Cameras, Reconstruction
 

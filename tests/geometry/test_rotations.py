@@ -366,3 +366,10 @@ def test_random_rotations_are_uniform(key):
     np.testing.assert_allclose(second, np.eye(9) / 3, atol=0.012)
     angle = Rotation.from_matrix(r).magnitude()
     assert scipy.stats.kstest(angle, lambda t: (t - np.sin(t)) / np.pi).pvalue > 1e-3
+
+
+@pytest.mark.fast
+def test_generators_are_the_derivatives_of_a_rotation_at_the_identity():
+    np.testing.assert_array_equal(rot.GENERATORS, np.asarray(rot.skew(jnp.eye(3))))
+    found = jax.jacobian(rot.axis_angle_to_matrix)(jnp.zeros(3))
+    np.testing.assert_allclose(np.moveaxis(found, -1, 0), rot.GENERATORS, atol=1e-7)

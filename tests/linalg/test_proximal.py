@@ -247,3 +247,19 @@ def test_log_determinant_is_smooth_at_equal_and_zero_singular_values(m):
         u, s, vt = np.linalg.svd(m, full_matrices=False)
         expected = (u * (s / (s**2 + epsilon**2))) @ vt
         np.testing.assert_allclose(jax.grad(log_determinant)(m, epsilon), expected, atol=1e-10)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("shape", [(4, 9), (9, 4), (5, 5), (2, 3, 6, 4)])
+def test_the_gram_route_is_the_same_map_with_the_same_derivative(rng, shape):
+    with jax.enable_x64(True):
+        m = jnp.asarray(rng.normal(size=shape))
+        t = 0.5 * jnp.linalg.norm(m, ord=2, axis=(-2, -1))
+        gram = jax.jit(lambda m, t: singular_value_threshold(m, t, route="gram"))
+        np.testing.assert_allclose(gram(m, t), svt(m, t), atol=1e-12)
+        assert (np.linalg.matrix_rank(gram(m, t), tol=1e-9) < min(shape[-2:])).all()
+        pull = lambda route: jax.grad(
+            lambda m: (singular_value_threshold(m, t, route=route) ** 2 * jnp.cos(m)).sum()
+        )
+        np.testing.assert_allclose(pull("gram")(m), pull("svd")(m), atol=1e-10)
+        np.testing.assert_array_equal(gram(jnp.zeros(shape), t), 0)

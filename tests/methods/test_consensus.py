@@ -62,7 +62,7 @@ def test_agreement_outvotes_bad_parts_and_forgets_their_offsets(rng):
 
 def test_exact_on_a_body_of_its_own_model(rng):
     landmarks, reference = body(rng)
-    config = consensus.Config(modes=4, coverage=2, floor=1e-5, steps=180)
+    config = consensus.Consensus(modes=4, coverage=2, floor=1e-5, steps=180)
     fitted = consensus.fit(landmarks, "orthographic", config, 0, Session(None))
     scores = metrics.evaluate(fitted.reconstruction, reference, ["one-mirror"])
     assert scores["one-mirror"]["normalized_error"] < 1e-4
@@ -77,11 +77,11 @@ def test_too_few_data_is_a_clear_error(rng, frames, points):
         points2d=landmarks.points2d[:frames, :points], visible=landmarks.visible[:frames, :points]
     )
     with pytest.raises(InputError, match="needs at least 6 frames and 5 points"):
-        consensus.fit(few, "orthographic", consensus.Config(), 0, Session(None))
+        consensus.fit(few, "orthographic", consensus.Consensus(), 0, Session(None))
 
 
 @pytest.mark.fast
 @pytest.mark.parametrize("bad", [{"part_size": 3}, {"coverage": 0}, {"locality": 0.0}, {"cooling": 1.0}])
 def test_settings_that_cannot_work_are_refused(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
-        consensus.Config(**bad)
+        consensus.Consensus(**bad)

@@ -152,7 +152,7 @@ def test_a_fit_says_what_it_found(fitted):
     assert found.restarts.shape == (2, 16, 19, 3)
     assert found.heldout["count"] > 0
     assert found.heldout["baseline"] > 0
-    assert set(found.facts) >= {"search", "final", "mirror", "restarts_kept"}
+    assert set(found.diagnostics) >= {"search", "final", "mirror", "restarts_kept"}
     assert isinstance(found.model, Model)
     assert METHODS["deep-nrsfm++"].load == DeepNRSfMppModel.load
     r = np.asarray(found.reconstruction.rotations)

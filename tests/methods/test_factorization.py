@@ -38,10 +38,10 @@ def model(name, rng):
 
 
 SOLVERS = {
-    "rigid": (rigid, rigid.Config()),
-    "trajectory": (trajectory, trajectory.Config(rank=K)),
-    "csf": (csf, csf.Config(rank=K, cosines=8, stillness=0.0)),
-    "bmm": (bmm, bmm.Config(rank=K, tolerance=1e-6, steps=4000)),
+    "rigid": (rigid, rigid.Rigid()),
+    "trajectory": (trajectory, trajectory.Trajectory(rank=K)),
+    "csf": (csf, csf.Csf(rank=K, cosines=8, stillness=0.0)),
+    "bmm": (bmm, bmm.Bmm(rank=K, tolerance=1e-6, steps=4000)),
 }
 
 
@@ -112,7 +112,7 @@ def test_complementary_spaces_are_found_where_the_slow_cosines_mislead(rng):
     t = np.linspace(0, 2 * np.pi, F)
     r = Rotation.from_rotvec(np.stack([0.3 * np.sin(2 * t), t, 0 * t], 1)).as_matrix()
     shapes = np.einsum("fpj,fij->fpi", x, r)
-    found = solve("csf", landmarks(shapes), config=csf.Config(rank=3, cosines=10, stillness=0.0))
+    found = solve("csf", landmarks(shapes), config=csf.Csf(rank=3, cosines=10, stillness=0.0))
     assert error(found, shapes) < 1e-3
 
 
@@ -140,16 +140,16 @@ def test_the_smooth_step_needs_time_and_the_flat_one_is_flat(rng):
     c = np.stack([np.ones(F), 0.3 * np.sin(2 * t)], 1)
     x = np.einsum("fk,kpi->fpi", c, rng.normal(size=(K, P, 3)))
     shapes = np.einsum("fpj,fij->fpi", x - x.mean(1, keepdims=True), turn.reshape(F, 3, 3))
-    smooth = solve("bmm", landmarks(shapes), config=bmm.Config(rank=K, shape="smooth"))
-    flat = solve("bmm", landmarks(shapes), config=bmm.Config(rank=K, shape="pseudo-inverse"))
+    smooth = solve("bmm", landmarks(shapes), config=bmm.Bmm(rank=K, shape="smooth"))
+    flat = solve("bmm", landmarks(shapes), config=bmm.Bmm(rank=K, shape="pseudo-inverse"))
     assert error(smooth, shapes) < 0.35 * error(flat, shapes)
     np.testing.assert_allclose(np.asarray(flat.reconstruction.camera_points)[..., 2], 0, atol=1e-5)
 
 
 @pytest.mark.slow
 def test_rank_is_chosen_by_held_out_points(rng):
-    found = solve("trajectory", landmarks(model("trajectory", rng)), config=trajectory.Config())
-    assert K <= found.facts["rank"] <= K + 1  # without noise the next rank is as exact
+    found = solve("trajectory", landmarks(model("trajectory", rng)), config=trajectory.Trajectory())
+    assert K <= found.diagnostics["rank"] <= K + 1  # without noise the next rank is as exact
     assert found.heldout["error"] < 0.05 * found.heldout["baseline"]
 
 
@@ -162,7 +162,7 @@ def test_refusals(rng):
         with pytest.raises(InputError, match=f"{name}: rank 4 needs at least 7 frames"):
             solve(name, landmarks(shapes[:5]), config=module.Config(rank=4))
     with pytest.raises(InputError, match="stillness is -1"):
-        csf.Config(stillness=-1.0)
+        csf.Csf(stillness=-1.0)
     with pytest.raises(InputError, match="at least 4 frames"):
         solve("rigid", landmarks(shapes[:3]))
     clips = landmarks(shapes).replace(sequence=np.arange(F) // 30)
@@ -173,7 +173,7 @@ def test_refusals(rng):
         with pytest.raises(InputError, match="rank is 0"):
             module.Config(rank=0)
     with pytest.raises(InputError, match="one shape"):
-        rigid.Config(rank=2)
+        rigid.Rigid(rank=2)
 
 
 def test_completion_is_exact_for_a_low_rank_with_translation(rng):
@@ -198,8 +198,10 @@ def test_the_least_rank_that_predicts_as_well_as_any_is_chosen(rng):
         shapes = np.concatenate([plane, np.zeros((F, P, 1))], -1)
         return shapes, np.broadcast_to(np.eye(3), (F, 3, 3)), None
 
-    rank, item, facts = _choose(landmarks, "orthographic", tuple(off), 0, Session(None).say, "made up", solve)
+    rank, item, diagnostics = _choose(
+        landmarks, "orthographic", tuple(off), 0, Session(None).say, "made up", solve
+    )
     assert rank == 2
-    errors = {int(k): e for k, e in facts["held_out_by_rank"].items()}
+    errors = {int(k): e for k, e in diagnostics["held_out_by_rank"].items()}
     assert min(errors, key=errors.__getitem__) == 4
     assert item["error"] == pytest.approx(errors[2], rel=1e-3)

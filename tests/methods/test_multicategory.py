@@ -144,7 +144,7 @@ def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, 
     shapes = np.asarray(fitted.reconstruction.points3d)
     assert np.isfinite(shapes).all()
     assert (shapes[~np.asarray(landmarks.defined)] == 0).all()
-    assert ("cycle" in fitted.facts) == (variant == "ours")
+    assert ("cycle" in fitted.diagnostics) == (variant == "ours")
     if variant == "ours":  # the model lifts under the statistics that the cycle was trained with
         seen = np.asarray(landmarks.visible)[..., None]
         camera = np.asarray(fitted.reconstruction.camera_points)[..., :2]
@@ -154,7 +154,9 @@ def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, 
             np.linalg.norm(gap, axis=-1)
             / np.asarray(fitted.model.params["size"])[landmarks.category][:, None]
         )
-        assert fitted.facts["cycle"][0]["objective"] == pytest.approx(error.sum() / seen.sum(), rel=1e-3)
+        assert fitted.diagnostics["cycle"][0]["objective"] == pytest.approx(
+            error.sum() / seen.sum(), rel=1e-3
+        )
     fitted.model.save(tmp_path / "model.npz")
     again = mc.MultiCategoryModel.load(tmp_path / "model.npz").lift(landmarks)
     np.testing.assert_array_equal(again.points3d, fitted.reconstruction.points3d)
@@ -177,9 +179,9 @@ def test_the_prior_learns_to_lift_unseen_samples_of_both_categories(trained, mak
             > 0.9
         )
     assert fitted.heldout["error"] < 0.35 * fitted.heldout["baseline"]
-    for facts in fitted.facts["prior"].values():
-        assert facts["agreement"] > 5  # the cameras stand upright
-        assert facts["evidence"][facts["start"]] == max(facts["evidence"].values())
+    for diagnostics in fitted.diagnostics["prior"].values():
+        assert diagnostics["agreement"] > 5  # the cameras stand upright
+        assert diagnostics["evidence"][diagnostics["start"]] == max(diagnostics["evidence"].values())
     np.testing.assert_allclose(np.linalg.det(np.asarray(found.rotations)), 1, atol=1e-4)
 
 

@@ -13,7 +13,7 @@ from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
 # One set of shapes for all tests: compiling is most of the time.
 FRAMES, POINTS, MODES = 60, 14, 2
-CONFIG = pnd.Config(modes=8, cooling=(0.9,), floor=1e-5)
+CONFIG = pnd.Pnd(modes=8, cooling=(0.9,), floor=1e-5)
 
 
 def samples(rng, *, noise=0.0, missing=0.0, scale_spread=0.0):
@@ -33,9 +33,9 @@ def samples(rng, *, noise=0.0, missing=0.0, scale_spread=0.0):
 
 
 def solve(landmarks, camera="orthographic", config=CONFIG):
-    """The reconstruction and facts of a fit."""
+    """The reconstruction and diagnostics of a fit."""
     fitted = pnd.fit(landmarks, camera, config, 0, Session(None))
-    return fitted.reconstruction, fitted.facts
+    return fitted.reconstruction, fitted.diagnostics
 
 
 def error(estimate, reference):
@@ -46,18 +46,18 @@ def error(estimate, reference):
 @pytest.mark.fast
 def test_exact_on_its_own_model(rng):
     landmarks, reference = samples(rng)
-    found, facts = solve(landmarks)
+    found, diagnostics = solve(landmarks)
     assert error(found, reference) < 1e-4
-    assert facts["modes_above_noise"] < CONFIG.modes
+    assert diagnostics["modes_above_noise"] < CONFIG.modes
     np.testing.assert_allclose(found.points2d, landmarks.points2d, atol=1e-3)
     np.testing.assert_allclose(np.linalg.det(found.rotations), 1, atol=1e-5)
 
 
 def test_error_grows_no_faster_than_noise(rng):
     landmarks, reference = samples(rng, noise=0.02)
-    found, facts = solve(landmarks)
+    found, diagnostics = solve(landmarks)
     assert error(found, reference) < 0.04  # the images themselves are off by 0.02 of the object
-    assert facts["noise"] > 1e-3  # found, not pressed to the floor
+    assert diagnostics["noise"] > 1e-3  # found, not pressed to the floor
 
 
 def test_gaps_and_scales_are_part_of_the_model(rng):
@@ -80,18 +80,18 @@ def test_likelihood_chooses_the_cooling(rng):
     """A distribution that narrows down in a few steps ends in a poorer optimum, and is not kept."""
     landmarks, reference = samples(rng)
     hasty = 1e-3
-    found, facts = solve(landmarks, config=dataclasses.replace(CONFIG, cooling=(hasty, 0.9)))
-    assert facts["cooling"] == 0.9
-    assert facts["log_likelihood"]["0.9"] > facts["log_likelihood"][str(hasty)]
+    found, diagnostics = solve(landmarks, config=dataclasses.replace(CONFIG, cooling=(hasty, 0.9)))
+    assert diagnostics["cooling"] == 0.9
+    assert diagnostics["log_likelihood"]["0.9"] > diagnostics["log_likelihood"][str(hasty)]
     assert error(found, reference) < 1e-4
 
 
 def test_likelihood_alignment_beats_the_tangent_one_on_linear_deformation(rng):
     """A deformation that is linear in the object's frame is not in the Procrustes frame."""
     landmarks, reference = samples(rng)
-    tangent, facts = solve(landmarks, config=dataclasses.replace(CONFIG, alignment="tangent"))
+    tangent, diagnostics = solve(landmarks, config=dataclasses.replace(CONFIG, alignment="tangent"))
     _, ours = solve(landmarks)
-    assert ours["log_likelihood"]["0.9"] > facts["log_likelihood"]["0.9"]
+    assert ours["log_likelihood"]["0.9"] > diagnostics["log_likelihood"]["0.9"]
     assert error(tangent, reference) < 0.2
 
 
@@ -124,13 +124,13 @@ def test_too_few_data_is_a_clear_error(rng, frames, points):
 )
 def test_settings_that_cannot_work_are_refused(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
-        pnd.Config(**bad)
+        pnd.Pnd(**bad)
 
 
 @pytest.mark.data
 @pytest.mark.slow
 def test_pickup_as_good_as_the_released_code(data_dir):
     path = data_dir / "short_sequences" / "pickup.npz"
-    fitted = pnd.fit(io.read_landmarks(path), "orthographic", pnd.Config(), 0, Session(None))
+    fitted = pnd.fit(io.read_landmarks(path), "orthographic", pnd.Pnd(), 0, Session(None))
     scores = metrics.evaluate(fitted.reconstruction, io.read_reference(path), ["frame-mirror"])
     assert scores["frame-mirror"]["normalized_error"] < 1.2 * 0.0133

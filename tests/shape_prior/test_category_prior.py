@@ -42,8 +42,8 @@ def test_the_conditional_is_that_of_the_normal_distribution(rng, prior):
 
     stored = np.where(weights[:, None] > 0, points, 1e3)  # what is stored at a hidden point never matters
     same = [jnp.broadcast_to(jnp.asarray(x, jnp.float32), (N, *x.shape)) for x in (stored, weights, r)]
-    found = cp.read(prior, same[0], same[1], jnp.zeros(N, jnp.int32), same[2], 0)
-    if np.allclose(found.rotation[0], r, atol=1e-5):  # else the mirrored reading is the likelier
+    found = cp.posterior(prior, same[0], same[1], jnp.zeros(N, jnp.int32), same[2], 0)
+    if np.allclose(found.rotation[0], r, atol=1e-5):  # else the depth reflection is the likelier
         np.testing.assert_allclose(found.shape[0].reshape(-1), shape, atol=2e-3)
         np.testing.assert_allclose(-found.log_likelihood[0], cost, rtol=1e-3)
         each = np.sqrt(np.diag(spread).reshape(P, 3).mean(1) + noise)
@@ -79,8 +79,10 @@ def test_newton_steps_climb_the_likelihood_to_the_true_rotation(rng, prior):
     points = points - points.mean(1, keepdims=True)
     start = axis_angle_to_matrix(0.15 * jax.random.normal(jax.random.key(1), (n, 3))) @ truth
     zero, seen = jnp.zeros(n, jnp.int32), jnp.ones((n, P))
-    likelihoods = [np.asarray(cp.read(prior, points, seen, zero, start, k).log_likelihood) for k in (0, 1, 6)]
+    likelihoods = [
+        np.asarray(cp.posterior(prior, points, seen, zero, start, k).log_likelihood) for k in (0, 1, 6)
+    ]
     assert (likelihoods[1] >= likelihoods[0] - 1e-3).all()
     assert (likelihoods[2] >= likelihoods[1] - 1e-3).all()
-    at_truth = np.asarray(cp.read(prior, points, seen, zero, truth, 6).log_likelihood)
+    at_truth = np.asarray(cp.posterior(prior, points, seen, zero, truth, 6).log_likelihood)
     assert np.mean(likelihoods[2] > at_truth - 0.1) > 0.8

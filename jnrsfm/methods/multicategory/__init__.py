@@ -186,12 +186,12 @@ def fit(landmarks: Landmarks, camera: str, config: MultiCategory, seed: int, ses
 def _with_prior(
     samples: Samples, keypoints: np.ndarray, categories, config: MultiCategory, seed: int, session: Session
 ):
-    """`(samples, prior, facts)`: the prior of every category, and the shapes and rotations of its samples."""
+    """`(samples, prior, diagnostics)`: the prior of every category, and the shapes and rotations of its samples."""
     points, weights, category = (
         np.asarray(x, np.float64) for x in (samples.points, samples.weights, samples.category)
     )
     prior = jax.tree.map(np.array, category_prior.empty(len(keypoints), keypoints.shape[1], config.modes))
-    shape, rotation, facts = np.array(samples.shape), np.array(samples.rotation), {}
+    shape, rotation, diagnostics = np.array(samples.shape), np.array(samples.rotation), {}
     parts = []
     for c, has in enumerate(keypoints):
         rows, columns = np.flatnonzero(category == c), np.flatnonzero(has)
@@ -213,7 +213,7 @@ def _with_prior(
             np.pad(points[part], ((0, 0), (0, more), (0, 0))), np.pad(weights[part], ((0, 0), (0, more))),
             config.modes, seed,
         )  # fmt: skip
-        facts[name] = learned.facts
+        diagnostics[name] = learned.diagnostics
         shape[np.ix_(rows, columns)] = learned.shapes[: len(rows), : len(columns)]
         rotation[rows] = learned.rotations[: len(rows)]
         for field, value in learned.prior._asdict().items():
@@ -226,7 +226,7 @@ def _with_prior(
     return (
         samples._replace(shape=f32(shape), rotation=f32(rotation)),
         jax.tree.map(f32, prior),
-        facts,
+        diagnostics,
     )
 
 
