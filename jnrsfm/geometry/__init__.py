@@ -6,16 +6,40 @@
   the host.
 * `depth_reflection`: which frames are mirrored in depth, by `mirror_evidence` of pairs and `reflection_votes` of a set.
 * `trajectory`: the DCT basis of smooth motion.
-* `cameras`, `normalization`: camera models, their projections and object-centric measurements. Not listed
-  here yet: import them from their modules.
+* `cameras`: the camera models and their projections; `normalization`: the object-centric measurements under them.
+* `skeleton`: bones that are each other's left-right image.
 """
 
+from jnrsfm.geometry.cameras import MODELS as CAMERA_MODELS  # noqa: F401  (exported)
+from jnrsfm.geometry.cameras import CameraModel as CameraModel
+from jnrsfm.geometry.cameras import Orthographic as Orthographic
+from jnrsfm.geometry.cameras import Perspective as Perspective
+from jnrsfm.geometry.cameras import Placement as Placement
+from jnrsfm.geometry.cameras import WeakPerspective as WeakPerspective
+from jnrsfm.geometry.cameras import camera_model as camera_model
+from jnrsfm.geometry.cameras import look_at as look_at
+from jnrsfm.geometry.cameras import pixels_to_rays as pixels_to_rays
+from jnrsfm.geometry.cameras import project_orthographic as project_orthographic
+from jnrsfm.geometry.cameras import project_perspective as project_perspective
+from jnrsfm.geometry.cameras import rotate_rays as rotate_rays
 from jnrsfm.geometry.depth_reflection import MirrorResolution as MirrorResolution
 from jnrsfm.geometry.depth_reflection import relabel as relabel
 from jnrsfm.geometry.depth_reflection import resolve_mirrors as resolve_mirrors
 from jnrsfm.geometry.generalized_procrustes import align as align_jointly  # noqa: F401  (exported)
 from jnrsfm.geometry.generalized_procrustes import stationarity as stationarity
 from jnrsfm.geometry.mirror_evidence import mirror_distances as mirror_distances
+from jnrsfm.geometry.normalization import adjoint_perspective as adjoint_perspective
+from jnrsfm.geometry.normalization import adjoint_weak as adjoint_weak
+from jnrsfm.geometry.normalization import dictionary_perspective as dictionary_perspective
+from jnrsfm.geometry.normalization import dictionary_weak as dictionary_weak
+from jnrsfm.geometry.normalization import hidden_sum as hidden_sum
+from jnrsfm.geometry.normalization import masked_mean as masked_mean
+from jnrsfm.geometry.normalization import measure_perspective as measure_perspective
+from jnrsfm.geometry.normalization import measure_weak as measure_weak
+from jnrsfm.geometry.normalization import reproject_perspective as reproject_perspective
+from jnrsfm.geometry.normalization import reproject_weak as reproject_weak
+from jnrsfm.geometry.normalization import translation_perspective as translation_perspective
+from jnrsfm.geometry.normalization import translation_weak as translation_weak
 from jnrsfm.geometry.polar import align_frames as align_frames
 from jnrsfm.geometry.polar import polar_factor as polar_factor
 from jnrsfm.geometry.pose import Pose as Pose
@@ -37,6 +61,7 @@ from jnrsfm.geometry.rotations import project_to_stiefel as project_to_stiefel
 from jnrsfm.geometry.rotations import random_rotations as random_rotations
 from jnrsfm.geometry.rotations import skew as skew
 from jnrsfm.geometry.rotations import vee as vee
+from jnrsfm.geometry.skeleton import twin_bones as twin_bones
 from jnrsfm.geometry.trajectory import dct_basis as dct_basis
 from jnrsfm.geometry.trajectory import dct_displacement_basis as dct_displacement_basis
 from jnrsfm.geometry.trajectory import from_trajectory as from_trajectory

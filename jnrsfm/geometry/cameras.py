@@ -25,7 +25,7 @@ def project_orthographic(points: Float[ArrayLike, "*batch point 3"]) -> Float[Ar
 
 
 def project_perspective(
-    points: Float[ArrayLike, "*batch point 3"], intrinsics: Float[ArrayLike, "*batch 3 3"] | None = None
+    points: Float[ArrayLike, "*batch point 3"], intrinsics: Float[ArrayLike, "*#batch 3 3"] | None = None
 ) -> Float[Array, "*batch point 2"]:
     r"""Pinhole image `(K x)_{xy} / (K x)_z` of camera-frame points; `K = I` gives ray coordinates (x/z, y/z).
 

@@ -6,8 +6,8 @@ from jaxtyping import ArrayLike, Int
 
 def twin_bones(
     edges: Int[ArrayLike, "edge 2"] | None, symmetric: Int[ArrayLike, "pair 2"] | None
-) -> Int[np.ndarray, "pair 2"]:
-    """`(pair, 2)` numbers of edges that are each other's left-right image under the point pairs `symmetric`. A bone
+) -> Int[np.ndarray, "twin 2"]:
+    """`(twin, 2)` numbers of edges that are each other's left-right image under the point pairs `symmetric`. A bone
     that is its own image is in no pair."""
     if edges is None or symmetric is None:
         return np.zeros((0, 2), int)

@@ -49,9 +49,13 @@ PRESETS: dict[str, tuple[int, ...]] = {  # the paper's Table 8
 class DeepNRSfMpp(TrainConfig):
     """Settings of Deep NRSfM++."""
 
+    update: Literal["adam", "muon"] = "muon"
+    """Optimiser: Muon for the dictionaries and heads and Adam for the rest, or Adam for all."""
+    learning_rate: float = 8e-3
+    """Peak learning rate (Adam wants about 1e-3)."""
     steps: int | None = None  # type: ignore[assignment]
-    """Optimiser steps of the search phase, of which the other phases take shares; unset: 25 for each frame, between
-    30,000 and 60,000."""
+    """Optimiser steps of the search phase, of which the other phases take shares; unset: 4 for each frame, between
+    5,000 and 10,000."""
     restarts: int = 4
     """Seeds trained at once."""
     prune_at: tuple[float, ...] = (0.1,)
@@ -108,7 +112,7 @@ class DeepNRSfMpp(TrainConfig):
 
     def search_steps(self, n_frames: int) -> int:
         """Steps of the search for a number of frames: `steps`, or the rule."""
-        return self.steps if self.steps is not None else int(np.clip(25 * n_frames, 30_000, 60_000))
+        return self.steps if self.steps is not None else int(np.clip(4 * n_frames, 5_000, 10_000))
 
     def dictionary_sizes(self, n_points: int) -> tuple[int, ...]:
         """Sizes of the dictionaries for a number of points."""

@@ -182,9 +182,6 @@ def posterior(
     return Posterior(shape, take(rotations), spread, -best.cost, margin)
 
 
-read = posterior  # the name before it had this one: for callers that have not moved yet
-
-
 def _fit(points: np.ndarray, weights: np.ndarray, rows: np.ndarray, modes: int) -> em.State:
     """EM from cameras; points `(frame, 2, point)`."""
     return ProcrusteanNormal.fit(

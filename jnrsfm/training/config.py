@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import optax
 
 from jnrsfm.errors import InputError
+from jnrsfm.training.muon import scale_by_muon
 from jnrsfm.training.optimizers import averaged, scheduled, share_done, warm_up
+
+
+def _is_matrix(path, leaf) -> bool:
+    """A map between features: free codes are unknowns of their own, one row for each frame."""
+    return leaf.ndim > 1 and not any(getattr(key, "key", None) == "codes" for key in path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,10 +29,12 @@ class TrainConfig:
     microbatch: int = 0
     """Most frames in a slice of a batch, whose gradients are added up; 0: what the cache holds (128) on CPU,
     the whole batch elsewhere."""
+    update: Literal["adam", "muon"] = "adam"
+    """Optimiser: Adam, or Muon for the matrices (free codes apart) and Adam for the rest."""
     learning_rate: float = 1e-3
-    """Peak learning rate of Adam."""
-    schedule: Literal["cosine", "exponential", "constant"] = "cosine"
-    """Decay: cosine to 1 % of the peak, exponential by 0.95 eight times a run (as published), or none."""
+    """Peak learning rate."""
+    schedule: Literal["cosine", "linear", "exponential", "constant"] = "cosine"
+    """Decay: cosine to 1 % of the peak, linear to 0, exponential by 0.95 eight times a run (as published), or none."""
     warmup: int = 200
     """Steps of linear warm-up."""
     clip_norm: float = 1.0
@@ -112,10 +120,11 @@ class TrainConfig:
         return fits[0] if fits and batch // fits[0] >= most / 4 else 1
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Adam on the clipped gradient by the schedule, with an average of the parameters where one is asked for. A
-        method with groups of parameters builds its own."""
+        """Adam or Muon on the clipped gradient by the schedule, with an average of the parameters where one is asked for.
+        A method with groups of parameters builds its own."""
         links = [optax.clip_by_global_norm(self.clip_norm)] if self.clip_norm > 0 else []
-        chain = optax.chain(*links, optax.scale_by_adam(), scheduled(self.rate))
+        update = optax.scale_by_adam() if self.update == "adam" else scale_by_muon(_is_matrix)
+        chain = optax.chain(*links, update, scheduled(self.rate))
         return averaged(chain, self.average) if self.average else chain
 
     def rate(self, step, steps):
@@ -124,6 +133,8 @@ class TrainConfig:
         done = share_done(step, steps, self.warmup)
         if self.schedule == "cosine":
             decay = 0.01 + 0.99 * 0.5 * (1 + jnp.cos(jnp.pi * done))
+        elif self.schedule == "linear":
+            decay = 1.0 - done
         elif self.schedule == "exponential":
             decay = 0.95 ** (8 * done)
         else:

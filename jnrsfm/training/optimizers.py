@@ -26,12 +26,12 @@ def scheduled(rate: Rate) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
-def warm_up(step: Any, steps: Any, length: float) -> Any:
+def warm_up(step: Any, steps: Any, length: Any) -> Any:
     """Linear from 0 to 1 over `length` steps, at most a quarter of the phase."""
     return jnp.minimum((step + 1) / jnp.maximum(jnp.minimum(length, steps / 4), 1), 1.0)
 
 
-def share_done(step: Any, steps: Any, length: float) -> Any:
+def share_done(step: Any, steps: Any, length: Any) -> Any:
     """Share of the steps after a warm-up of `length` that are done, in [0, 1]."""
     warmup = jnp.minimum(length, steps / 4)
     return jnp.clip((step - warmup) / jnp.maximum(steps - warmup, 1), 0.0, 1.0)

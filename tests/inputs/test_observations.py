@@ -245,7 +245,7 @@ def test_complete_frames_stay_as_they_are_and_still_teach_how_to_fill():
     data, _ = Normalizer("orthographic", "rms")(landmarks)
     normalizer = Normalizer("orthographic", "rms").with_covariance(data)
     whole = normalizer.filled(data)
-    for a, b in (("inputs", "points"), ("trust", "weights")):
+    for a, b in (("inputs", "points"), ("input_confidence", "weights")):
         np.testing.assert_array_equal(getattr(whole, a), getattr(data, b))
     # a point hidden later is predicted from the others, where zero would be far off
     weights = np.array(data.weights)

@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from jnrsfm.errors import InputError
-from jnrsfm.training import TrainConfig, scheduled
+from jnrsfm.training import TrainConfig, orthogonalized, scheduled
 from jnrsfm.training.optimizers import evaluated
 
 pytestmark = pytest.mark.fast
@@ -86,6 +86,39 @@ def test_the_average_of_the_parameters_is_that_of_its_formula():
     np.testing.assert_allclose(evaluated(params, state), average, rtol=1e-6)
     np.testing.assert_allclose(params, 1 - 0.6, rtol=1e-4)
     assert evaluated(params, TrainConfig().optimizer().init(params)) is params
+
+
+def test_muon_steps_along_the_orthogonal_factor_and_leaves_vectors_to_adam():
+    """Singular values go to about 1 whatever they were; a vector is updated as by Adam; free codes as well."""
+    rng = np.random.default_rng(0)
+    u, _, vt = np.linalg.svd(rng.normal(size=(6, 9)), full_matrices=False)
+    gradient = jnp.asarray(u * np.geomspace(1, 0.05, 6) @ vt, jnp.float32)
+    found = np.linalg.svd(orthogonalized(gradient), compute_uv=False)
+    assert (np.abs(found - 1) < 0.35).all()
+    np.testing.assert_allclose(orthogonalized(gradient.T), orthogonalized(gradient).T, atol=1e-6)
+    assert not np.asarray(orthogonalized(jnp.zeros((3, 4)))).any()
+    params = {
+        "w": jnp.zeros((6, 9)),
+        "cube": jnp.zeros((2, 3, 9)),
+        "b": jnp.zeros(9),
+        "codes": jnp.zeros((5, 3)),
+    }
+    grads = {
+        "w": gradient,
+        "cube": gradient.reshape(2, 3, 9),
+        "b": jnp.arange(9.0),
+        "codes": jnp.ones((5, 3)),
+    }
+    settings = {"warmup": 0, "schedule": "constant", "learning_rate": 1.0, "clip_norm": 0.0}
+    muon, adam = (TrainConfig(update=name, **settings).optimizer() for name in ("muon", "adam"))
+    ours, theirs = (o.update(grads, o.init(params), params, step=0, steps=1.0)[0] for o in (muon, adam))
+    for name in ("b", "codes"):
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-5)
+    size = np.linalg.norm(ours["w"]) / np.sqrt(6)
+    assert size == pytest.approx(0.2 * np.sqrt(9), rel=0.2)  # entries move as far as Adam's typically do
+    np.testing.assert_allclose(ours["cube"].reshape(6, 9), ours["w"], atol=1e-6)
+    signs = np.sign(np.sum(np.asarray(ours["w"]) * np.asarray(gradient)))
+    assert signs == -1
 
 
 def test_groups_of_parameters_go_at_rates_of_their_own_and_frozen_ones_stand_still():

@@ -93,7 +93,7 @@ def _lift(network: Networks, model, samples: Samples) -> Found:
     each = jax.vmap(lambda x, c: x[c])
     prior = prior._replace(mean=each(prior.mean, columns), basis=each(prior.basis, columns))
     own = columns[samples.category]
-    posterior = category_prior.read(
+    posterior = category_prior.posterior(
         prior, each(samples.points, own), each(samples.weights * samples.defined, own), samples.category,
         out.rotation, network.config.polish,
     )  # fmt: skip
