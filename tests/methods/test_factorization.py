@@ -156,11 +156,11 @@ def test_rank_is_chosen_by_held_out_points(rng):
 @pytest.mark.fast
 def test_refusals(rng):
     shapes = model("bmm", rng)
-    for name, module in (("bmm", bmm), ("trajectory", trajectory), ("csf", csf)):
+    for name, config in (("bmm", bmm.Bmm), ("trajectory", trajectory.Trajectory), ("csf", csf.Csf)):
         with pytest.raises(InputError, match=f"{name}: rank 12 needs at least 37 points"):
-            solve(name, landmarks(shapes), config=module.Config(rank=12))
+            solve(name, landmarks(shapes), config=config(rank=12))
         with pytest.raises(InputError, match=f"{name}: rank 4 needs at least 7 frames"):
-            solve(name, landmarks(shapes[:5]), config=module.Config(rank=4))
+            solve(name, landmarks(shapes[:5]), config=config(rank=4))
     with pytest.raises(InputError, match="stillness is -1"):
         csf.Csf(stillness=-1.0)
     with pytest.raises(InputError, match="at least 4 frames"):
@@ -169,9 +169,9 @@ def test_refusals(rng):
     for name in ("trajectory", "csf"):
         with pytest.raises(InputError, match="several clips"):
             solve(name, clips)
-    for module in (bmm, csf, trajectory):
+    for config in (bmm.Bmm, csf.Csf, trajectory.Trajectory):
         with pytest.raises(InputError, match="rank is 0"):
-            module.Config(rank=0)
+            config(rank=0)
     with pytest.raises(InputError, match="one shape"):
         rigid.Rigid(rank=2)
 
