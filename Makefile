@@ -2,10 +2,11 @@
 #   make demo                    train on the embedded example and write demo/report.html
 #   make test ARGS='-k camera'   the whole suite, or a part of it
 #   make PYTHON=python3.12 ...   build .venv with another interpreter (3.11 or newer)
+#   make PYTHON=python3.13 VENV=.venv-3.13 test-fast   beside the usual environment, another one
 PYTHON ?= python3
+VENV ?= .venv
 ARGS ?=
 
-VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One scan of the types per array function, in tests only: the package itself never imports beartype.
@@ -68,5 +69,5 @@ tables: $(STAMP)
 	$(BIN)/python experiments/tables.py
 
 clean:
-	rm -rf $(VENV) demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .venv-3.* demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,6 +12,7 @@ A result file is `experiments/<paper>/results/<name>.json`: one row or a list of
     protocols  {protocol: {metric: value}}, as `jnrsfm eval --json` prints it
     seconds    time of the fit on `device`
     device     "2 CPU cores"
+    diagnostics, quality   plain figures of the fit, and its quality report, where there are
     headline   true for the rows that README.md shows (all rows stand in the experiment's own README)
     scale_free true where the unit of the 3D is free (perspective views): only protocols that fit it are shown
 """
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+OLD_KEYS = {"diagnostics": "facts", "quality": "card"}  # of result files that were written before
 KEYS = ("set", "setting", "method", "camera", "protocols", "seconds", "device")
 
 
@@ -39,6 +41,11 @@ def replace_between(text: str, name: str, content: str) -> str:
         raise ValueError(f"the markers <!-- {name}:begin --> and <!-- {name}:end --> are not there")
     start = text.index("-->", begin) + len("-->")
     return f"{text[:start]}\n{content}\n{text[end:]}"
+
+
+def stored(row: dict[str, Any], key: str) -> dict[str, Any]:
+    """What a result says under `key`, or under the name that the key had before; else nothing."""
+    return row.get(key) or row.get(OLD_KEYS[key]) or {}
 
 
 def methods_table() -> str:

@@ -44,6 +44,25 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """`-m fast` takes float32 alone where a test runs in both precisions, and of a test marked `first` its first case.
+
+    Each case compiles anew, which is nearly all that it costs.
+    """
+    if config.option.markexpr != "fast":
+        return
+    kept, dropped, met = [], [], set()
+    for item in items:
+        cases = getattr(getattr(item, "callspec", None), "params", {})
+        test = item.nodeid.split("[")[0]
+        again = item.get_closest_marker("first") is not None and test in met
+        (dropped if again or cases.get("dtype") == "float64" else kept).append(item)
+        met.add(test)
+    items[:] = kept
+    config.hook.pytest_deselected(items=dropped)
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The development data: `JNRSFM_DATA`, or `../shared/data` beside the checkout; skips where absent."""

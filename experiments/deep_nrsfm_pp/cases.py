@@ -3,7 +3,8 @@
 Every case uses the method's default configuration but for what its `overrides` say, and no run looks at 3D.
 """
 
-from experiments.cases import CMU, Case, cmu, hide_limbs, hide_random, perspective_views
+from experiments.degrade import degraded, hide_limbs, hide_random, noise, perspective_views
+from experiments.harness import CMU, Case, cmu, first_clips
 
 ABLATION = {"steps": 6_000, "restarts": 1, "prune_at": (), "final": 0.0, "mirror": "none"}
 _STRONG = perspective_views(3.0)
@@ -19,10 +20,10 @@ CASES: tuple[Case, ...] = (
         for n in CMU for kind in ("bst", "relu")
     ),
     *(Case(f"grid_missing_{m}_noise_{n}", "CMU walking", f"{m} % missing, noise {n} %, 5,000 steps", cmu("walking"),
-           "orthographic", hide_random(m / 100, n / 100), {"steps": 5_000}, headline=n == 0)
+           "orthographic", degraded(hide_random(m / 100), noise(n / 100)), {"steps": 5_000}, headline=n == 0)
       for m in (0, 30, 60) for n in (0, 5)),
     Case("limbs", "CMU walking", "a limb hidden for 40 of 80 frames, 5,000 steps", cmu("walking"), "orthographic",
-         hide_limbs, {"steps": 5_000}, headline=True),
+         degraded(hide_limbs()), {"steps": 5_000}, headline=True),
     Case("strong_perspective", "CMU walking", "distance 3 x size", cmu("walking"), "perspective",
          _STRONG, headline=True),
     Case("strong_orthographic", "CMU walking", "distance 3 x size", cmu("walking"), "orthographic",
@@ -36,7 +37,7 @@ CASES: tuple[Case, ...] = (
     Case("chairs", "chairs", "43 % missing, no order", "category_shapes/keypointnet_chair_train", "orthographic",
          overrides=_SMALL, headline=True),
     Case("unseen", "CMU walking", "trained on the first five of six clips", cmu("walking"), "orthographic",
-         overrides=_SMALL, unseen=0.8),
+         overrides=_SMALL, split=first_clips(0.8)),
     Case("cheetah", "cheetah", "real gaps, fisheye camera", "animals/cheetah_cam1", "weak-perspective",
          overrides=_SMALL, headline=True, picture=True),
     Case("mouse", "mouse", "real detections", "animals/sleap_mouse_3cam", "perspective", overrides=_SMALL,

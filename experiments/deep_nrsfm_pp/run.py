@@ -11,8 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from experiments.deep_nrsfm_pp.cases import CASES, Case
-from experiments.fitting import main
+from experiments.deep_nrsfm_pp.cases import CASES
+from experiments.harness import Case, main
 from experiments.tables import markdown, replace_between
 
 HERE = Path(__file__).resolve().parent

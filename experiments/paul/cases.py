@@ -5,9 +5,8 @@ Every case uses the method's default configuration but for what its `overrides` 
 
 from typing import Any
 
-import numpy as np
-
-from experiments.cases import CMU, Case, Data, cmu, hide_random, perspective_views
+from experiments.degrade import degraded, hide_random, noise, one_clip, perspective_views, unchanged
+from experiments.harness import CMU, Case, cmu, first_clips, scored_and_lifted, short
 
 SHORT = ("drink", "pickup", "yoga", "shark", "walking", "face1")
 ABLATED = SHORT[1:]  # drink, of four times the frames, would take as long as the others together
@@ -25,27 +24,11 @@ _ALONE = {
 
 def case(name: str, set_: str, setting: str, file: str, camera: str = "orthographic", **more: Any) -> Case:
     """A case of PAUL."""
-    return Case(name, set_, setting, file, camera, method="paul", **more)
-
-
-def short(name: str) -> str:
-    """File of a short sequence."""
-    return f"short_sequences/{name}"
+    return Case(name, set_, setting, file, camera, method="paul", score=scored_and_lifted, **more)
 
 
 def _set(name: str) -> str:
     return f"{name} (short)" if name == "walking" else name
-
-
-def unchanged(data: Data) -> Data:
-    """As the file has it."""
-    return data
-
-
-def one_clip(data: Data) -> Data:
-    """The frames as what they are, one clip in order, which the files do not say."""
-    landmarks, reference = data
-    return landmarks.replace(sequence=np.zeros(landmarks.n_frames, int)), reference
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -70,9 +53,9 @@ CASES: tuple[Case, ...] = (
         for variant, change in VARIANTS.items() for n in (ABLATED if variant in EVERYWHERE else ABLATED[:3])
     ),
     *(
-        case(f"grid_{noise}_{width}_{GRID}", GRID, f"noise {noise} %, bottleneck {width}", short(GRID),
-             overrides={**_ALONE, "bottleneck": width}, change=hide_random(0, noise / 100))
-        for noise in NOISES for width in BOTTLENECKS
+        case(f"grid_{level}_{width}_{GRID}", GRID, f"noise {level} %, bottleneck {width}", short(GRID),
+             overrides={**_ALONE, "bottleneck": width}, change=degraded(hide_random(0), noise(level / 100)))
+        for level in NOISES for width in BOTTLENECKS
     ),
     *(
         case(f"start_{start}_{seed}_{n}", _set(n), f"start: {start}, seed {seed}", short(n),
@@ -80,14 +63,15 @@ CASES: tuple[Case, ...] = (
         for start in STARTS for n in ABLATED for seed in range(SEEDS)
     ),
     *(
-        case(f"missing_{m}_{n}", _set(n), f"{m} % missing", short(n), change=hide_random(m / 100), headline=m == 30)
+        case(f"missing_{m}_{n}", _set(n), f"{m} % missing", short(n), change=degraded(hide_random(m / 100)),
+             headline=m == 30)
         for n in ("drink", "walking") for m in (30, 60)
     ),
     case("strong_perspective", "CMU walking", "distance 3 x size", cmu("walking"), "perspective",
          change=perspective_views(3.0), headline=True),
     case("strong_orthographic", "CMU walking", "distance 3 x size", cmu("walking"),
          change=perspective_views(3.0)),
-    case("unseen", "CMU walking", "trained on the first five of six clips", cmu("walking"), unseen=0.8),
+    case("unseen", "CMU walking", "trained on the first five of six clips", cmu("walking"), split=first_clips(0.8)),
     case("dense_back_sparse", "back_sparse", "152 frames, 126 points", "dense_like/back_sparse"),
     case("dense_iso_plane1", "iso_plane1", "21 frames, 400 points", "surfaces/iso_plane1", "perspective"),
     case("encoder_walking", "CMU walking", "block-sparse encoder", cmu("walking"), overrides=ENCODER),

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.cases import CMU
-from experiments.fitting import main
+from experiments.harness import CMU, main
 from experiments.paul.cases import (
     ABLATED,
     BOTTLENECKS,
@@ -26,7 +25,7 @@ from experiments.paul.cases import (
     STARTS,
     VARIANTS,
 )  # fmt: skip
-from experiments.tables import markdown, replace_between
+from experiments.tables import markdown, replace_between, stored
 
 HERE = Path(__file__).resolve().parent
 PUBLISHED = {  # normalized error in percent: thesis, Table 2.1 (its drink, pickup, yoga, shark are these files)
@@ -57,7 +56,7 @@ def write_tables() -> None:
     ours = [
         ("ours, `frame-mirror`", *(_percent(get(f"short_{n}")) for n in SHORT)),
         ("ours, `one-mirror`", *(_percent(get(f"short_{n}"), "one-mirror") for n in SHORT)),
-        ("chosen start", *(get(f"short_{n}", {}).get("facts", {}).get("start", "") for n in SHORT)),
+        ("chosen start", *(stored(get(f"short_{n}", {}), "diagnostics").get("start", "") for n in SHORT)),
         (
             "minutes",
             *(f"{get(f'short_{n}')['seconds'] / 60:.1f}" if get(f"short_{n}") else "" for n in SHORT),

@@ -120,7 +120,7 @@ class TrainConfig:
         return fits[0] if fits and batch // fits[0] >= most / 4 else 1
 
     def optimizer(self) -> optax.GradientTransformation:
-        """Adam or Muon on the clipped gradient by the schedule, with an average of the parameters where one is asked for.
+        """Adam or Muon on the clipped gradient by the schedule, with an average of the parameters if one is asked for.
         A method with groups of parameters builds its own."""
         links = [optax.clip_by_global_norm(self.clip_norm)] if self.clip_norm > 0 else []
         update = optax.scale_by_adam() if self.update == "adam" else scale_by_muon(_is_matrix)

@@ -40,6 +40,7 @@ def weights_with_mean(rng):
 
 
 @pytest.mark.fast
+@pytest.mark.first
 @pytest.mark.parametrize("scale", ["constant", "free"])
 def test_exact_with_a_mean_shape(scale, rng):
     r, w, motion = scene(1, weights_with_mean(rng))

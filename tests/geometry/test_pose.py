@@ -46,6 +46,7 @@ def project(pose, points):
 
 
 @pytest.mark.fast
+@pytest.mark.first
 @both
 def test_exact_views_are_recovered(with_scale, dtype):
     points, image, weights, rotation, translation, scale = views(0, with_scale=with_scale)

@@ -212,6 +212,7 @@ def test_stiefel_is_equivariant(rng):
 
 
 @pytest.mark.fast
+@pytest.mark.first
 @pytest.mark.parametrize(
     ("function", "tail"), [(rot.project_to_so3, (3, 3)), (rot.project_to_stiefel, (3, 2))]
 )

@@ -13,8 +13,8 @@ from jnrsfm.geometry.trajectory import dct_basis, dct_displacement_basis, from_t
 
 
 @pytest.mark.fast
-@settings(max_examples=15)
-@given(n=st.sampled_from([1, 2, 7, 40]), data=st.data())
+@settings(max_examples=10)
+@given(n=st.sampled_from([1, 2, 7]), data=st.data())
 def test_laws(n, data):
     """Orthonormal; coefficients as scipy's; projection idempotent, linear, and exact with all columns."""
     k = data.draw(st.sampled_from(sorted({0, 1, n // 2, n})))

@@ -95,6 +95,7 @@ def test_bones_need_what_they_are_measured_on():
 
 
 @pytest.mark.fast
+@pytest.mark.first
 @pytest.mark.parametrize("camera", ["orthographic", "perspective"])
 def test_the_search_cannot_see_held_out_points(camera):
     """Move them: the loss, its gradient and the objective stay to the bit, and the held-out error moves."""
@@ -184,7 +185,6 @@ def test_lifting_refuses_other_points_and_takes_one_frame(fitted):
     np.testing.assert_allclose(one.camera_points, whole.camera_points[3:4], atol=1e-4)
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(
     "damage", ["text", "empty", "cut", "flipped", "npy", "keys", "about", "sizes", "normalizer", "shape"]
 )

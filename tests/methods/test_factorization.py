@@ -186,7 +186,6 @@ def test_completion_is_exact_for_a_low_rank_with_translation(rng):
     assert gap.max() < 0.02 * np.abs(w).std()
 
 
-@pytest.mark.fast
 def test_the_least_rank_that_predicts_as_well_as_any_is_chosen(rng):
     """Images off by what is written here: rank 4 is the best, rank 2 within 15 % of it, rank 1 is not."""
     image = np.asarray(model("rigid", rng)[..., :2])

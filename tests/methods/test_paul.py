@@ -80,6 +80,7 @@ def few(camera="orthographic", frames=14, **options):
 
 
 @pytest.mark.fast
+@pytest.mark.first
 @pytest.mark.parametrize("kind", ["generic", "planar"])
 def test_exact_lower_level_is_the_minimum_over_cameras_depths_and_hidden_points(kind):
     """Against SciPy over a rotation and all free entries of x, from many starts."""
@@ -112,7 +113,6 @@ def test_exact_lower_level_is_the_minimum_over_cameras_depths_and_hidden_points(
     assert found == pytest.approx(best, rel=1e-6)
 
 
-@pytest.mark.fast
 def test_gradient_needs_none_through_the_exact_solver():
     """The derivative with the camera held, against finite differences that solve anew."""
     rng = np.random.default_rng(1)
@@ -157,6 +157,7 @@ def test_linear_solver_is_the_stacked_least_squares_of_the_paper_and_differentia
 
 
 @pytest.mark.fast
+@pytest.mark.first
 @pytest.mark.parametrize("solver", ["exact", "linear"])
 @pytest.mark.parametrize("camera", [Orthographic(), Perspective()], ids=lambda c: c.name)
 @pytest.mark.parametrize("kind", KINDS)
@@ -170,6 +171,7 @@ def test_values_and_gradients_are_finite_in_float32(kind, camera, solver):
 
 
 @pytest.mark.fast
+@pytest.mark.first
 @pytest.mark.parametrize("perspective", [False, True])
 def test_lower_level_finds_the_camera_of_an_exact_image(perspective):
     rng = np.random.default_rng(4)

@@ -157,6 +157,7 @@ def test_the_decoder_is_relu_layers_and_a_centred_shape():
 
 
 @pytest.mark.fast
+@pytest.mark.first
 @pytest.mark.parametrize("columns", [2, 3])
 def test_outputs_are_centred_proper_and_finite_with_their_gradients(columns):
     """Also for a frame of zeros, where every block is zero, and for a huge one."""

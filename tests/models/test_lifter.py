@@ -18,6 +18,7 @@ def lifter(**changes):
     return Lifter(config, rngs=nnx.Rngs(0))
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("kind", ["exponential", "6d", "9d"])
 def test_rotations_are_proper_and_begin_at_the_identity(rng, kind):
     n = {"exponential": 3, "6d": 6, "9d": 9}[kind]
@@ -46,6 +47,7 @@ def test_batch_statistics_measured_on_a_set_are_those_of_the_set(rng):
     assert np.abs(grads["scale"][...]).max() > 0
 
 
+@pytest.mark.first
 @pytest.mark.parametrize("norm", ["layer", "none"])
 def test_a_sample_does_not_depend_on_its_batch_but_under_batch_normalisation(rng, norm):
     points, seen = jnp.asarray(rng.normal(size=(N, P, 2)), jnp.float32), jnp.ones((N, P))

@@ -23,7 +23,6 @@ def prior(rng):
     )  # fmt: skip
 
 
-@pytest.mark.fast
 def test_the_conditional_is_that_of_the_normal_distribution(rng, prior):
     """Against the posterior by dense matrices, the translation a Gaussian of unit deviation."""
     mean, basis, noise = (np.asarray(x[0], np.float64) for x in prior[:3])

@@ -44,6 +44,7 @@ def whole(toy, tmp_path_factory):
 
 
 @pytest.mark.fast
+@pytest.mark.first
 @pytest.mark.parametrize(
     "after", [1, 3, 4, 6, 8]
 )  # before, at and past the pruning; end of a phase; the second
