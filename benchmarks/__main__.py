@@ -24,6 +24,7 @@ NAMES = (
     "perspective",
     "rotations",
     "memory",
+    "stream",
     "paul_step",
     "alignment",
     "solvers",

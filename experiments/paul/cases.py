@@ -16,7 +16,7 @@ _ALONE = {
     "steps": 2000,
     "final": 0.0,
     "starts": ("pnd",),
-    "hold": 0.0,
+    "anchor_floor": 0.0,
     "holdout": 0.0,
     "select": "objective",
 }
@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "linear": {"solver": "linear"},
     "adl": {"prior": "adl"},
     "adl-nuclear": {"prior": "adl-nuclear"},
-    "held": {"hold": 0.03},
+    "held": {"anchor_floor": 0.03},
     "smooth": {"smooth": 1.0},
 }
 EVERYWHERE = ("paul", "held", "adl", "adl-nuclear")  # the rest on fewer sequences
@@ -59,7 +59,7 @@ CASES: tuple[Case, ...] = (
     ),
     *(
         case(f"start_{start}_{seed}_{n}", _set(n), f"start: {start}, seed {seed}", short(n),
-             overrides={"steps": 2000, "final": 0.0, "starts": (start,), "hold": 0.0}, seed=seed)
+             overrides={"steps": 2000, "final": 0.0, "starts": (start,), "anchor_floor": 0.0}, seed=seed)
         for start in STARTS for n in ABLATED for seed in range(SEEDS)
     ),
     *(

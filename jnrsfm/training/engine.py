@@ -233,14 +233,15 @@ class Engine:
             numbers = jnp.arange(config.restarts)
             params, model_state = self._init(jax.vmap(lambda r: jax.random.fold_in(key, r))(numbers))
         else:
-            # donated on the way: what the caller holds stays its own
-            params, model_state = jax.tree.map(jnp.array, phase.start)
+            params, model_state = phase.start
             numbers = jnp.arange(len(jax.tree.leaves(phase.start)[0]))
         optimizer = phase.optimizer or self.optimizer
         fresh = TrainState(
             params, model_state, jax.vmap(optimizer.init)(params), jnp.zeros(len(numbers), jnp.int32)
         )
-        state = (jax.tree.map(jnp.array, fresh), numbers)
+        # A copy of its own, as a dispatch gives up what it takes; and of firm types: a value that still bends to others
+        # (made from a Python number) would come out of the first dispatch firm, and the program be compiled twice.
+        state = (jax.tree.map(lambda x: jnp.array(x, jnp.asarray(x).dtype), fresh), numbers)
         data = None
         if isinstance(source, Resident):
             data = source.placed(self.mesh)
