@@ -49,7 +49,7 @@ class RowFile:
         """Rows in the order of `numbers (row,)`."""
         numbers = np.asarray(numbers)
         out = np.empty((len(numbers), *self.shape[1:]), self.dtype)
-        flat = memoryview(out).cast("B") if out.size else None
+        flat = memoryview(out).cast("B") if out.size else None  # type: ignore[arg-type]
         starts = np.r_[0, np.flatnonzero(np.diff(numbers) != 1) + 1, len(numbers)]
         for first, end in itertools.pairwise(starts.tolist()):
             if flat is not None and end > first:
