@@ -1,4 +1,4 @@
-"""The methods, found by name. A new one is one file, its test, its experiment, and one line here."""
+"""The methods, found by name, and their settings. A new one is one file, its test, its experiment, and one line."""
 
 from jnrsfm.methods import (
     bmm,
@@ -15,6 +15,16 @@ from jnrsfm.methods import (
 from jnrsfm.methods.base import Fitted as Fitted
 from jnrsfm.methods.base import MethodInfo as MethodInfo
 from jnrsfm.methods.base import Model as Model
+from jnrsfm.methods.bmm import Bmm as Bmm
+from jnrsfm.methods.consensus import Consensus as Consensus
+from jnrsfm.methods.csf import Csf as Csf
+from jnrsfm.methods.deep_nrsfm_pp import DeepNRSfMpp as DeepNRSfMpp
+from jnrsfm.methods.multicategory import MultiCategory as MultiCategory
+from jnrsfm.methods.paul import Paul as Paul
+from jnrsfm.methods.pnd import Pnd as Pnd
+from jnrsfm.methods.prn import Prn as Prn
+from jnrsfm.methods.rigid import Rigid as Rigid
+from jnrsfm.methods.trajectory import Trajectory as Trajectory
 
 METHODS: dict[str, MethodInfo] = {
     m.name: m

@@ -298,7 +298,7 @@ def fit(landmarks: Landmarks, camera: str, config: DeepNRSfMpp, seed: int, sessi
 
     best = run.record(*run.shapes(result.params, run.seen))
     model = DeepNRSfMppModel(run.network, result.params, run.normalizer, landmarks.names, best.mirror)
-    return Fitted(best, model, run.heldout, spread, run.diagnostics)
+    return Fitted(best, model, run.heldout, spread, run.diagnostics, code=run.code)
 
 
 def _resolve(run: _Fit, result: Trained, hyper, final: int) -> tuple[Trained, Batch]:

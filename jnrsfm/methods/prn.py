@@ -360,7 +360,7 @@ def fit(landmarks: Landmarks, camera: str, config: Prn, seed: int, session: Sess
     model = None
     if isinstance(run.network, Network):
         model = PrnModel(run.network, result.params, run.normalizer, landmarks.names, mirror)
-    return Fitted(best, model, run.heldout, spread, run.diagnostics)
+    return Fitted(best, model, run.heldout, spread, run.diagnostics, code=run.code)
 
 
 INFO = MethodInfo(

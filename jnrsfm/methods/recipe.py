@@ -21,7 +21,7 @@ from jnrsfm.geometry.depth_reflection import relabel, resolve_mirrors
 from jnrsfm.inputs.observations import Normalizer, Observations, hold_out
 from jnrsfm.methods import pnd
 from jnrsfm.training import Engine, Phase, Resident, Session, Trained
-from jnrsfm.types import Landmarks, Reconstruction
+from jnrsfm.types import Landmarks, Reconstruction, ResultCode
 
 ScaleBy = Literal["auto", "norm", "bones"]
 
@@ -131,6 +131,11 @@ class Recipe(abc.ABC):
                 best, found = relabel(best)
             self.diagnostics["mirror"] = found.summary()
         return best
+
+    @property
+    def code(self) -> ResultCode:
+        """How the fit ended."""
+        return ResultCode.RESTARTS_DROPPED if self.engine.lost else ResultCode.CONVERGED
 
     def camera_points(self, params: Any) -> np.ndarray:
         """`(frame, point, 3)` camera-frame points of parameters, as they come."""

@@ -113,20 +113,6 @@ def bone_variation(
     )
 
 
-def mirrored_edges(
-    edges: Int[np.ndarray, "edge 2"], symmetric: Int[np.ndarray, "pair 2"]
-) -> Int[np.ndarray, "match 2"]:
-    """Pairs of edges that left-right symmetry maps onto each other; edges mapped to themselves left out."""
-    twin = {int(a): int(b) for a, b in symmetric} | {int(b): int(a) for a, b in symmetric}
-    index = {frozenset((int(a), int(b))): k for k, (a, b) in enumerate(edges)}
-    found = []
-    for k, (a, b) in enumerate(edges):
-        other = index.get(frozenset((twin.get(int(a), int(a)), twin.get(int(b), int(b)))))
-        if other is not None and other > k:
-            found.append((k, other))
-    return np.array(found, int).reshape(-1, 2)
-
-
 def asymmetry(
     lengths: Float[np.ndarray, "frame edge"], pairs: Int[np.ndarray, "match 2"]
 ) -> Float[np.ndarray, " match"]:

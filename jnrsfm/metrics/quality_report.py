@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jnrsfm.errors import InputError
+from jnrsfm.geometry.skeleton import twin_bones
 from jnrsfm.metrics import quality
 from jnrsfm.metrics.protocols import camera_points
 from jnrsfm.types import ByType, Landmarks, Reconstruction, Result
@@ -227,7 +228,7 @@ class _PointChecks:
         symmetric = self.either("symmetric")
         if symmetric is None:
             return
-        pairs = quality.mirrored_edges(edges, symmetric)
+        pairs = twin_bones(edges, symmetric)
         values = quality.asymmetry(lengths, pairs)
         known = np.flatnonzero(np.isfinite(values))
         if len(known):

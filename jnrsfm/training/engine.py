@@ -53,6 +53,7 @@ class Engine:
         # Matrix products with a batch axis run at a fraction of the plain ones' speed on CPU, where one
         # restart fills the cores by itself: there they run in turn.
         self.in_turn = config.layout == "map" or (config.layout == "auto" and jax.default_backend() == "cpu")
+        self.lost = 0  # restarts that were dropped, since they diverged
         self._init = jax.jit(jax.vmap(problem.init))
         self._compiled: dict[Any, Callable] = {}
         self._criteria = jax.jit(self._block, static_argnums=0)  # whether the items are split over the mesh
@@ -309,6 +310,7 @@ class Engine:
                     state, done = (new, state[1]), first + count
                     if not finite.all():
                         lost = int((~finite).sum())
+                        self.lost += lost
                         session.say(
                             f"{phase.name}: {lost} of {len(finite)} restarts diverged and are dropped"
                         )

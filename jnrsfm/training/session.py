@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jnrsfm.runs import write_file
 
 
@@ -33,12 +35,14 @@ class Session:
         self.resume = resume
         self.history: list[dict[str, Any]] = []
         self.stop_requested = False
-        self._stream = (stream or sys.stderr) if progress else None
+        # of several processes the first one writes and speaks
+        self.first = jax.process_index() == 0
+        self._stream = (stream or sys.stderr) if progress and self.first else None
         self._start = time.monotonic()
         self._last_line = 0.0
         self._offset = 0
         self._records = None
-        if self.folder is not None:
+        if self.folder is not None and self.first:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._records = self.folder / "metrics.jsonl"
             if resume and self._records.exists():

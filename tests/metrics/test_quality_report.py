@@ -7,6 +7,7 @@ import pytest
 
 from jnrsfm import metrics
 from jnrsfm.errors import InputError
+from jnrsfm.geometry.skeleton import twin_bones
 from jnrsfm.metrics import quality
 from jnrsfm.metrics.quality_report import THRESHOLDS, Threshold
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
@@ -149,7 +150,7 @@ def test_bone_variation_within_groups_and_with_gaps():
 @pytest.mark.fast
 def test_left_right_asymmetry():
     # edges of the limbs match in either direction of listing; the spine is its own mirror
-    pairs = quality.mirrored_edges(EDGES, SYMMETRIC)
+    pairs = twin_bones(EDGES, SYMMETRIC)
     np.testing.assert_array_equal(pairs, [[1, 3], [2, 4]])
     lengths = np.array([[9.0, 1, 1, 3, 1], [9, 1, 1, 1, 1]])
     np.testing.assert_allclose(quality.asymmetry(lengths, pairs), [0.5, 0.0])

@@ -242,9 +242,11 @@ def test_parameters_that_overflow_are_divergence_too(toy):
 def test_one_restart_that_diverges_is_dropped_and_the_others_go_on(toy, capsys):
     marks = [float(toy.problem.init(jax.random.fold_in(toy.key, r))[0]["mark"]) for r in range(3)]
     session = Session(progress=True)
-    found = toy.train(toy.engine(session, problem=nan_from(toy, 0.3, marks[1]), restarts=3))
+    engine = toy.engine(session, problem=nan_from(toy, 0.3, marks[1]), restarts=3)
+    found = toy.train(engine)
     assert sorted(found.restarts) == [0, 2]
     assert "1 of 3 restarts diverged" in capsys.readouterr().err
+    assert engine.lost == 1
     whole = toy.train(toy.engine(restarts=3))
     for number in (0, 2):
         leaves_equal(of_restart(found, number), of_restart(whole, number))

@@ -276,7 +276,8 @@ def fit(landmarks: Landmarks, camera: str, config: Paul, seed: int, session: Ses
         run.network, result.params, run.normalizer, landmarks.names, best.mirror, config.solver, config.refine,
         config.code_weight, config.prior == "paul",
     )  # fmt: skip
-    return Fitted(best, model, run.heldout, spread, run.diagnostics, _latent(run, result.params, terms))
+    latent = _latent(run, result.params, terms)
+    return Fitted(best, model, run.heldout, spread, run.diagnostics, latent, run.code)
 
 
 _FREE = {"free": 1.0, "anchor_weight": 0.0, "anchor_floor": 0.0}
