@@ -14,7 +14,7 @@ import pytest
 from jnrsfm import cli, datasets, io
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["--steps", "40", "--restarts", "1", "--quiet"]
+SMALL = ["--update", "adam", "--steps", "40", "--restarts", "1", "--quiet"]
 
 
 def run(*argv) -> int:

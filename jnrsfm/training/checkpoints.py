@@ -65,6 +65,11 @@ class Checkpoints:
             arrays = [np.asarray(a) for a in arrays]
         return step, jax.tree.unflatten(treedef, arrays)
 
+    def latest(self) -> int:
+        """The step of the latest checkpoint; 0 where there is none."""
+        step = None if self._manager is None else self._manager.latest_step()
+        return step or 0
+
     def _to_save(self, x: Any) -> Any:
         """One process writes from the host; several write what they hold of arrays that span them."""
         return np.asarray(x) if jax.process_count() == 1 else x

@@ -2,7 +2,7 @@
 
 A method hands over pure functions over pytrees (`Problem`) and trains `Phase`s. Every random number is a function of
 the seed, the restart and the step, so that a run resumed from a checkpoint repeats the uninterrupted one to the bit on
-the same device. A step whose loss or parameters are not finite is not taken: the state stays at the last good one.
+the same device.
 """
 
 import math
@@ -53,6 +53,8 @@ class Engine:
         # Matrix products with a batch axis run at a fraction of the plain ones' speed on CPU, where one
         # restart fills the cores by itself: there they run in turn.
         self.in_turn = config.layout == "map" or (config.layout == "auto" and jax.default_backend() == "cpu")
+        # The memory of an accelerator is dear; on a CPU the state before a dispatch is kept, to go back to.
+        self.donates = jax.default_backend() != "cpu"
         self.lost = 0  # restarts that were dropped, since they diverged
         self._init = jax.jit(jax.vmap(problem.init))
         self._compiled: dict[Any, Callable] = {}
@@ -95,11 +97,7 @@ class Engine:
             )
             updates, opt = optimizer.update(grads, state.opt_state, state.params, step=step, steps=steps)
             params = optax.apply_updates(state.params, updates)
-            new = TrainState(params, model_state, opt, state.step + 1)
-            # One that has stopped stays where it stopped: later batches may be finite, but are not its next.
-            good = jnp.isfinite(loss) & _all_finite(params) & (state.step == step)
-            state = jax.tree.map(lambda a, b: jnp.where(good, a, b), new, state)
-            return state, {"loss": as_mean(loss), **metrics}
+            return TrainState(params, model_state, opt, state.step + 1), {"loss": as_mean(loss), **metrics}
 
         def many(state, number, data, key, batch_key, first, count, steps, hyper):
             def body(i, carry):
@@ -151,14 +149,14 @@ class Engine:
         self, state: TrainState, numbers, source, data, key, first: int, count: int, steps: int,
         hyper: Any = None, optimizer: optax.GradientTransformation | None = None,
     ):  # fmt: skip
-        """`count` steps of all restarts of a stacked state: the state, and the metrics as `Mean`s over the steps. The
-        state that comes in is given up (its memory is used again)."""
+        """`count` steps of all restarts of a stacked state: the state, and the metrics as `Mean`s over the steps. Where
+        the engine `donates`, the state that comes in is given up (its memory is used again)."""
         kind = ("streamed", source.batch) if isinstance(source, Streamed) else (source.length, source.batch)
         name = (kind, optimizer)
         if name not in self._compiled:
             many = self.steps_of(source, optimizer)
             many = many if self.in_turn else jax.vmap(many, (0, 0) + (None,) * 7)
-            self._compiled[name] = jax.jit(many, donate_argnums=0)
+            self._compiled[name] = jax.jit(many, donate_argnums=(0,) if self.donates else ())
         run = self._compiled[name]
         batch_key = jax.random.fold_in(key, 2**31 - 1)
         hyper = {k: jnp.float32(v) for k, v in (hyper or {}).items()}
@@ -221,7 +219,8 @@ class Engine:
         From scratch, `config.restarts` seeds are trained at once and at the fractions `config.prune_at` the
         worse half by `config.select` is dropped. The best by the same criterion is returned.
 
-        Raises Diverged when no restart has a finite loss (the last good state is checkpointed),
+        Raises Diverged when no restart has a finite loss (the state before that dispatch is checkpointed on a CPU;
+        elsewhere the last checkpoint stands),
         KeyboardInterrupt when the session was asked to stop (state checkpointed, to resume from).
         """
         config, session = self.config, self.session
@@ -300,13 +299,11 @@ class Engine:
                         n: np.asarray(m.total, np.float64) / np.asarray(m.weight) for n, m in sums.items()
                     }
                     rate = count / (time.monotonic() - begun)
-                    reached = np.asarray(new.step)
-                    finite = np.isfinite(host["loss"]) & (reached == first + count)
+                    finite = np.isfinite(host["loss"]) & _finite(new.params)
                     if not finite.any():
-                        furthest = int(reached.max())
-                        best = at((new, state[1]), np.flatnonzero(reached == furthest))
-                        checkpoints.save(furthest, best)
-                        raise Diverged(self._cause(furthest, first + count))
+                        if not self.donates:
+                            checkpoints.save(done, state)
+                        raise Diverged(self._cause(done, count, checkpoints.latest()))
                     state, done = (new, state[1]), first + count
                     if not finite.all():
                         lost = int((~finite).sum())
@@ -340,20 +337,22 @@ class Engine:
                 chunks.close()
         return state
 
-    def _cause(self, good: int, end: int) -> str:
+    def _cause(self, done: int, count: int, kept: int) -> str:
         config = self.config
         lower = f"lower learning_rate (now {config.learning_rate:g}) or clip_norm (now {config.clip_norm:g})"
         if self.session.folder:
-            lower = f"resume from step {good} with a lower learning_rate, or start anew and {lower}"
-        return f"training diverged between steps {good} and {end} (not finite): {lower}"
+            lower = f"resume from step {kept} with a lower learning_rate, or start anew and {lower}"
+        return f"training diverged between steps {done} and {done + count} (not finite): {lower}"
 
 
 def _evaluated(state: TrainState) -> tuple[PyTree, PyTree]:
     return evaluated(state.params, state.opt_state), state.model_state
 
 
-def _all_finite(tree: PyTree) -> Any:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree)]))
+def _finite(tree: PyTree) -> np.ndarray:
+    """`(restart,)` bool: all numbers of the restart are finite."""
+    leaves = [np.asarray(jnp.isfinite(x).reshape(len(x), -1).all(1)) for x in jax.tree.leaves(tree)]
+    return np.logical_and.reduce(leaves)
 
 
 def _ranked(values: dict[str, np.ndarray], select: str) -> np.ndarray:

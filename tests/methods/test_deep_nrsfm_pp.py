@@ -18,7 +18,15 @@ from jnrsfm.methods.recipe import corrected_scale
 from jnrsfm.training import Session
 from jnrsfm.types import CAMERA_MODELS
 
-TINY = {"steps": 4, "chunk": 2, "batch": 8, "sizes": (16, 8, 4), "restarts": 2, "prune_at": ()}
+TINY = {
+    "update": "adam",
+    "steps": 4,
+    "chunk": 2,
+    "batch": 8,
+    "sizes": (16, 8, 4),
+    "restarts": 2,
+    "prune_at": (),
+}
 
 
 def few(camera="orthographic", frames=16, seed=2, **options):
