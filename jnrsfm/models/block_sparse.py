@@ -62,7 +62,9 @@ class BlockSparseEncoder(nnx.Module):
         # He scaling for the encoder's direction: the block code keeps its size through the layers.
         self.first = normal((config.n_points, 3, sizes[0]), config.n_points**-0.5)
         self.dictionaries = nnx.List([normal((k, n), (2.0 / k) ** 0.5) for k, n in itertools.pairwise(sizes)])
-        self.thresholds = nnx.List([nnx.Param(jnp.full((k,), config.threshold, jnp.float32)) for k in sizes])
+        self.thresholds = nnx.List(
+            [nnx.Param(jnp.full((k,), config.threshold, self.first[...].dtype)) for k in sizes]
+        )
 
     def encode(self, measured: Float[Array, "batch columns point"]) -> Float[Array, "batch rows k"]:
         """Last block code `Psi_N`; row `3 m + i` holds the entry (i, m) of each block.

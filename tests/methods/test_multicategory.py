@@ -228,7 +228,11 @@ def test_what_the_model_does_not_know_is_refused_in_one_line(trained):
         (landmarks.replace(categories=names), r"category 'fish' was not in the training \(table, bird\)"),
         (landmarks.replace(category=None, categories=None), "have no category: name one of table, bird"),
         (
-            landmarks.replace(points2d=landmarks.points2d[:, :5], visible=landmarks.visible[:, :5]),
+            landmarks.replace(
+                points2d=landmarks.points2d[:, :5],
+                visible=landmarks.visible[:, :5],
+                defined=landmarks.defined[:, :5],
+            ),
             "the model has 20",
         ),
     ):
