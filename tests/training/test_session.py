@@ -96,7 +96,7 @@ def test_silent_unless_asked(capsys):
 
 def test_a_thread_that_cannot_have_signals_trains_too(toy):
     found = []
-    thread = threading.Thread(target=lambda: found.append(toy.engine().train(toy.data, toy.key)))
+    thread = threading.Thread(target=lambda: found.append(toy.train(toy.engine())))
     thread.start()
     thread.join(120)
     assert found
