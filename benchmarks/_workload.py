@@ -36,7 +36,11 @@ class Training:
 
     def __init__(self, camera: str = "orthographic", frames: int = 8192, points: int = POINTS, **settings):
         self.config = DeepNRSfMpp(
-            **({"preset": "cmu", "restarts": 1, "holdout": 0.0, "fill": False} | settings)
+            **(
+                {"preset": "cmu", "restarts": 1, "holdout": 0.0, "fill": False}
+                | {"update": "adam", "learning_rate": 1e-3}  # as PyTorch beside it
+                | settings
+            )
         )
         self.fit = _Fit(landmarks(frames, points, camera), camera, self.config, 0, Session())
         self.data = jax.device_put(self.fit.batch(self.fit.seen))

@@ -49,13 +49,14 @@ PRESETS: dict[str, tuple[int, ...]] = {  # the paper's Table 8
 class DeepNRSfMpp(TrainConfig):
     """Settings of Deep NRSfM++."""
 
-    update: Literal["adam", "muon"] = "muon"
-    """Optimiser: Muon for the dictionaries and heads and Adam for the rest, or Adam for all."""
+    update: Literal["auto", "adam", "muon"] = "auto"  # type: ignore[assignment]
+    """Optimiser: Muon for the dictionaries and heads and Adam for the rest, or Adam for all; auto: Muon where all
+    frames have one scale, Adam at an eighth of the learning rate elsewhere, where Muon was not better."""
     learning_rate: float = 8e-3
-    """Peak learning rate (Adam wants about 1e-3)."""
+    """Peak learning rate; for Adam, if named, about 1e-3."""
     steps: int | None = None  # type: ignore[assignment]
-    """Optimiser steps of the search phase, of which the other phases take shares; unset: 4 for each frame, between
-    5,000 and 10,000."""
+    """Optimiser steps of the search phase, of which the other phases take shares; unset: by Muon 4 for each frame,
+    between 5,000 and 10,000; by Adam 25, between 30,000 and 60,000."""
     restarts: int = 4
     """Seeds trained at once."""
     prune_at: tuple[float, ...] = (0.1,)
@@ -110,9 +111,14 @@ class DeepNRSfMpp(TrainConfig):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
 
-    def search_steps(self, n_frames: int) -> int:
-        """Steps of the search for a number of frames: `steps`, or the rule."""
-        return self.steps if self.steps is not None else int(np.clip(4 * n_frames, 5_000, 10_000))
+    def resolved(self, n_frames: int, frame_scale: bool) -> "DeepNRSfMpp":
+        """With the rules for what is unset, for a number of frames, each with a scale of its own or not."""
+        update, rate = self.update, self.learning_rate
+        if update == "auto":
+            update, rate = ("adam", rate / 8) if frame_scale else ("muon", rate)
+        rule = (25, 30_000, 60_000) if update == "adam" else (4, 5_000, 10_000)
+        steps = self.steps if self.steps is not None else int(np.clip(rule[0] * n_frames, *rule[1:]))
+        return dataclasses.replace(self, update=update, learning_rate=rate, steps=steps)
 
     def dictionary_sizes(self, n_points: int) -> tuple[int, ...]:
         """Sizes of the dictionaries for a number of points."""
@@ -276,8 +282,9 @@ class DeepNRSfMppModel(NetworkModel):
 
 def fit(landmarks: Landmarks, camera: str, config: DeepNRSfMpp, seed: int, session: Session) -> Fitted:
     """Train on landmarks and reconstruct them: the phases of the module docstring."""
+    config = config.resolved(landmarks.n_frames, camera_model(camera).frame_scale)
     run = _Fit(landmarks, camera, config, seed, session)
-    steps = config.search_steps(landmarks.n_frames)
+    steps = config.steps or 0
     final = max(1, round(config.final * steps))
     # One rigid shape to begin with makes sense for one kind of object.
     one_kind = landmarks.category is None or len(np.unique(np.asarray(landmarks.category))) == 1

@@ -244,3 +244,12 @@ def test_pickles_are_not_opened(fitted, tmp_path):
     np.savez(path, about=np.array([Bomb()], object))
     with pytest.raises(InputError):
         DeepNRSfMppModel.load(path)
+
+
+@pytest.mark.fast
+def test_the_optimiser_and_its_steps_by_the_camera():
+    one, many = DeepNRSfMpp().resolved(1500, False), DeepNRSfMpp().resolved(1500, True)
+    assert (one.update, one.learning_rate, one.steps) == ("muon", 8e-3, 6_000)
+    assert (many.update, many.learning_rate, many.steps) == ("adam", 1e-3, 37_500)
+    named = DeepNRSfMpp(update="adam", learning_rate=2e-3, steps=7).resolved(1500, False)
+    assert (named.update, named.learning_rate, named.steps) == ("adam", 2e-3, 7)
