@@ -75,7 +75,7 @@ class Perceptron(nnx.Module):
 
 
 class ResidualEncoder(nnx.Module):
-    """Landmarks `(point, 2)` and how far to trust them to a code: a stem, residual blocks, a linear head."""
+    """Landmarks `(point, 2)` and their input confidence to a code: a stem, residual blocks, a linear head."""
 
     def __init__(self, config: AutoencoderConfig, *, rngs: nnx.Rngs):
         self.stem = nnx.Linear(3 * config.n_points, config.width, rngs=rngs)
@@ -84,10 +84,10 @@ class ResidualEncoder(nnx.Module):
         self.head = nnx.Linear(config.width, config.bottleneck, rngs=rngs)
 
     def __call__(
-        self, points: Float[Array, "*batch point 2"], trust: Float[Array, "*batch point"]
+        self, points: Float[Array, "*batch point 2"], confidence: Float[Array, "*batch point"]
     ) -> Float[Array, "*batch k"]:
         """Codes."""
-        h = self.stem(jnp.concatenate([points.reshape(*points.shape[:-2], -1), trust], -1))
+        h = self.stem(jnp.concatenate([points.reshape(*points.shape[:-2], -1), confidence], -1))
         for block in self.blocks:
             h = block(h)
         return self.head(self.norm(h))
@@ -116,7 +116,7 @@ class ProcrusteanAutoencoder(nnx.Module):
         self,
         frame: Array,
         points: Float[Array, "batch point 2"],
-        trust: Float[Array, "batch point"],
+        confidence: Float[Array, "batch point"],
         rows: Float[Array, "batch columns point"],
     ) -> Float[Array, "batch k"]:
         """Codes of frames: the free ones of numbers `frame`, or those of their landmarks. `rows` is what the
@@ -124,7 +124,7 @@ class ProcrusteanAutoencoder(nnx.Module):
         if self.config.codes == "free":
             return self.codes[...][frame]
         if self.config.codes == "residual":
-            return self.lifter(points, trust)
+            return self.lifter(points, confidence)
         block = self.block_lifter.encode(rows)
         return self.head(block.reshape(len(block), -1))
 

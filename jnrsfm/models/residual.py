@@ -1,6 +1,6 @@
 r"""A fully connected residual network from the landmarks of one frame to its 3D shape in the camera frame.
 
-    h = W [xy, trust] + b;   h = h + W2 ReLU(W1 LN(h))  (`blocks` times),
+    h = W [xy, confidence] + b;   h = h + W2 ReLU(W1 LN(h))  (`blocks` times),
 
 then one branch for x and y and one for z, each a residual block and a linear head. The x and y come out as a
 correction of what went in; the heads start near zero, so that an untrained network gives a flat shape.
@@ -63,11 +63,11 @@ class ResidualNetwork(nnx.Module):
         self.heads = nnx.List([nnx.Linear(width, k * n, kernel_init=small, rngs=rngs) for k in (2, 1)])
 
     def __call__(
-        self, points: Float[Array, "*batch point 2"], trust: Float[Array, "*batch point"]
+        self, points: Float[Array, "*batch point 2"], confidence: Float[Array, "*batch point"]
     ) -> Float[Array, "*batch point 3"]:
-        """Shape of normalised `points`; `trust` in [0, 1] is 0 where a point is not known (and stored as 0)."""
+        """Shape of normalised `points`; `confidence` in [0, 1] is 0 where a point is not known (and stored as 0)."""
         batch = points.shape[:-2]
-        h = self.stem(jnp.concatenate([points.reshape(*batch, -1), trust], -1))
+        h = self.stem(jnp.concatenate([points.reshape(*batch, -1), confidence], -1))
         for block in self.blocks:
             h = block(h)
         xy, z = (

@@ -66,14 +66,13 @@ class Engine:
         """The pure function of many steps of one restart over a source: `(state, number, data, key, batch_key, first,
         count, steps, hyper) -> (state, sums)`, `sums` the metrics as `Mean`s added up over the steps."""
         optimizer = optax.with_extra_args_support(optimizer or self.optimizer)
-        batch = source.batch or source.length
         slices = self.config.slices(jax.default_backend(), self.devices, source.batch)
 
-        def split(x):  # over the devices, the slices one after the other
+        def split(batch):  # its items over the devices
             if self.mesh is None:
-                return x
-            spec = PartitionSpec(*([None] * (x.ndim > 1)), self.mesh.axis_names[0])
-            return jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec))
+                return batch
+            sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names[0]))
+            return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding), batch)
 
         def gradient(state, data, key, batch_key, hyper, step, place):
             if isinstance(source, Streamed):
@@ -81,12 +80,7 @@ class Engine:
                 pick = lambda i: at(rows, i)
             else:
                 frames = source.frames(batch_key, step).reshape(slices, -1)
-                pick = lambda i: jax.tree.map(
-                    lambda x: x if self.mesh is None else jax.lax.with_sharding_constraint(
-                        x, NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names[0]))
-                    ),
-                    take(data, frames[i], self.mesh),
-                )  # fmt: skip
+                pick = lambda i: split(take(data, frames[i], self.mesh))
             return self._gradient(state, pick, slices, key, hyper)
 
         def one(state, number, data, key, batch_key, step, steps, hyper, place):
@@ -109,7 +103,6 @@ class Engine:
             zeros = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), like)
             return jax.lax.fori_loop(0, count, body, (state, zeros))
 
-        assert batch % slices == 0
         return many
 
     def _gradient(self, state, pick, count, key, hyper):
