@@ -1,4 +1,4 @@
-"""Generated sets with exact truth, and the registry of downloadable ones."""
+"""Generated sets and images with exact truth, and the registry of downloadable ones."""
 
 from jnrsfm.datasets.categories import CategoriesConfig as CategoriesConfig
 from jnrsfm.datasets.categories import ChairConfig as ChairConfig
@@ -14,6 +14,9 @@ from jnrsfm.datasets.generators import configure as configure
 from jnrsfm.datasets.generators import make as make
 from jnrsfm.datasets.hand import HandConfig as HandConfig
 from jnrsfm.datasets.quadruped import QuadrupedConfig as QuadrupedConfig
+from jnrsfm.datasets.render import RenderedFigures as RenderedFigures
+from jnrsfm.datasets.render import RenderedImages as RenderedImages
+from jnrsfm.datasets.render import render_figures as render_figures
 from jnrsfm.datasets.sheet import SheetConfig as SheetConfig
 from jnrsfm.datasets.sheet import grid_faces as grid_faces
 from jnrsfm.datasets.walker import WalkerConfig as WalkerConfig
@@ -29,6 +32,8 @@ __all__ = [
     "Generator",
     "HandConfig",
     "QuadrupedConfig",
+    "RenderedFigures",
+    "RenderedImages",
     "SheetConfig",
     "WalkerConfig",
     "configure",
@@ -36,4 +41,5 @@ __all__ = [
     "grid_faces",
     "load",
     "make",
+    "render_figures",
 ]
