@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from jnrsfm.citations import cite as cite
     from jnrsfm.errors import InputError as InputError
     from jnrsfm.types import Cameras as Cameras
+    from jnrsfm.types import LabelledImages as LabelledImages
     from jnrsfm.types import Landmarks as Landmarks
     from jnrsfm.types import Reconstruction as Reconstruction
     from jnrsfm.types import Result as Result
@@ -56,7 +57,9 @@ _HOME = {
         ("FitResult", "TrainedModel", "demo", "fit", "lift", "load", "read", "write_run_report"), "api"
     ),
     "cite": "citations",
-    **dict.fromkeys(("Cameras", "Landmarks", "Reconstruction", "Result", "ResultCode"), "types"),
+    **dict.fromkeys(
+        ("Cameras", "LabelledImages", "Landmarks", "Reconstruction", "Result", "ResultCode"), "types"
+    ),
     "InputError": "errors",
 }
 __all__ = [*_ROOMS, *_HOME, "__version__"]

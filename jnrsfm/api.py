@@ -15,7 +15,7 @@ from jnrsfm.errors import InputError
 from jnrsfm.methods import METHODS, Fitted, MethodInfo, Model
 from jnrsfm.report import Contents
 from jnrsfm.training import Session, hosts
-from jnrsfm.types import Landmarks, Reconstruction, Result, ResultCode
+from jnrsfm.types import LabelledImages, Landmarks, Reconstruction, Result, ResultCode
 
 DEFAULT_METHOD = "deep-nrsfm++"
 
@@ -78,12 +78,19 @@ class TrainedModel:
         """The camera model that it was trained for."""
         return self.model.camera
 
-    def lift(self, landmarks: Landmarks, where: str = "landmarks") -> Reconstruction:
-        """3D of unseen frames with the same points, one forward pass.
+    def lift(self, landmarks: Landmarks | LabelledImages, where: str = "landmarks") -> Reconstruction:
+        """3D of unseen frames with the same points, or of unseen photographs, one forward pass.
 
         Raises InputError, led by `where`, for landmarks that are unsound, do not suffice, or have other points.
         """
-        io.check_landmarks(landmarks, self.camera, where, min_frames=1)
+        takes = getattr(self.model, "TAKES", Landmarks)
+        if not isinstance(landmarks, takes):
+            kinds = {Landmarks: "2D landmarks", LabelledImages: "photographs"}
+            raise InputError(f"{where}: the model lifts {kinds[takes]}: give a file of these")
+        if isinstance(landmarks, LabelledImages):
+            io.check_landmarks(landmarks.landmarks, where=where)
+        else:
+            io.check_landmarks(landmarks, self.camera, where, min_frames=1)
         return self.model.lift(landmarks)
 
     def save(self, path: str | Path) -> None:
@@ -91,8 +98,11 @@ class TrainedModel:
         self.model.save(Path(path))
 
 
-def read(path: str | Path, format: str | None = None, **options: Any) -> Landmarks:
-    """Landmarks of a file in any registered format (`jnrsfm.io.read_landmarks`). Raises InputError, one line."""
+def read(path: str | Path, format: str | None = None, **options: Any) -> Any:
+    """`Landmarks` of a file in any registered format (`jnrsfm.io.read_landmarks`); of a folder of images, a video, or
+    COCO annotations beside their images, `LabelledImages` (`jnrsfm.io.read_images`). Raises InputError, one line."""
+    if io.holds_images(path, format):
+        return io.read_images(path, format, **options)
     return io.read_landmarks(path, format, **options)
 
 
@@ -132,11 +142,16 @@ def fit(
             f"method {info.name} takes {info.takes.__name__}: this is a {type(landmarks).__name__}"
             + (" (jnrsfm.read makes landmarks of a file)" if info.takes is Landmarks else "")
         )
-    camera = _camera(landmarks, camera, info)
+    images = landmarks if isinstance(landmarks, LabelledImages) else None
+    given, landmarks = landmarks, landmarks if images is None else images.landmarks
+    camera = _camera(landmarks, "weak-perspective" if camera is None and images else camera, info)
     config = _config(info, config, restarts, overrides)
     if not 0 <= seed < 2**31:
         raise InputError(f"seed is {seed}: it must be a whole number from 0 to {2**31 - 1}")
-    io.check_landmarks(landmarks, camera)
+    if images is None:
+        io.check_landmarks(landmarks, camera)
+    else:
+        io.check_landmarks(landmarks)
     if reference is not None and reference.points3d.shape[:2] != landmarks.points2d.shape[:2]:
         raise InputError(
             f"the reference has {reference.points3d.shape[:2]} frames and points, the landmarks "
@@ -150,7 +165,7 @@ def fit(
         hosts.agreed(True)  # nobody writes into a folder that is not open yet
     begun = time.monotonic()
     session = Session(folder, resume=resume, progress=progress)
-    fitted = info.fit(landmarks, camera, config, seed, session)
+    fitted = info.fit(given, camera, config, seed, session)
     result, quality = _judge(landmarks, fitted)
     seconds = round(time.monotonic() - begun, 1)
     scores = _scores(result, reference)
@@ -165,6 +180,10 @@ def fit(
         latent=None if fitted.latent is None else _latent(fitted.latent._asdict(), landmarks),
         code=fitted.code,
     )
+    shown = photos = None
+    if images is not None and isinstance(result, Reconstruction):
+        shown, photos = _photographs(images, result)
+        contents = _of_photographs(contents, shown, photos)
     model = None if fitted.model is None else TrainedModel(fitted.model)
     found = FitResult(
         result,
@@ -181,6 +200,8 @@ def fit(
     if folder is not None and session.first:
         if model is not None:
             model.save(folder / runs.MODEL_FILE)
+        if shown is not None and photos is not None:
+            report.write_photos(folder / runs.PHOTOS_FILE, shown, photos)
         if fitted.latent is not None:
             runs.write_arrays(folder / runs.LATENT_FILE, fitted.latent._asdict())
         result.save(folder / _result_file(info))
@@ -193,6 +214,23 @@ def fit(
         runs.write_json(folder / runs.QUALITY_FILE, about)
         _write_pages(folder, dataclasses.replace(contents, citations=citations.cite(found)))
     return found
+
+
+def _photographs(
+    images: LabelledImages, result: Reconstruction
+) -> tuple[np.ndarray, tuple[report.Photo, ...]]:
+    """Numbers of the images that the page shows, and their photographs."""
+    shown = report.shown_images(images.landmarks, result)
+    return shown, report.photographs(images.select(shown), result.select(shown))
+
+
+def _of_photographs(contents: Contents, shown: np.ndarray, photos: tuple[report.Photo, ...]) -> Contents:
+    """Contents of the images that are shown alone, in their order."""
+    part: Any = lambda x: None if x is None else x.select(shown)
+    return dataclasses.replace(
+        contents, result=part(contents.result), input=part(contents.input), reference=part(contents.reference),
+        photos=photos, title="3D from photographs",
+    )  # fmt: skip
 
 
 def load(run: str | Path) -> TrainedModel:
@@ -209,7 +247,9 @@ def load(run: str | Path) -> TrainedModel:
     return TrainedModel(info.load(run / runs.MODEL_FILE))
 
 
-def lift(model: Model | TrainedModel, landmarks: Landmarks, where: str = "landmarks") -> Reconstruction:
+def lift(
+    model: Model | TrainedModel, landmarks: Landmarks | LabelledImages, where: str = "landmarks"
+) -> Reconstruction:
     """3D of unseen frames by a trained model, checked as `fit` checks its input. Raises InputError, led by `where`."""
     model = model if isinstance(model, TrainedModel) else TrainedModel(model)
     return model.lift(landmarks, where)
@@ -247,6 +287,8 @@ def write_run_report(run: str | Path, reference: Reconstruction | None = None) -
         latent=latent,
         code=about["code"],
     )
+    if (run / runs.PHOTOS_FILE).is_file():
+        contents = _of_photographs(contents, *report.read_photos(run / runs.PHOTOS_FILE))
     cited = citations.cite(info.name, contents.scores or ())
     return _write_pages(run, dataclasses.replace(contents, citations=cited))
 

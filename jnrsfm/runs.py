@@ -21,6 +21,7 @@ SETTINGS_FILE = "config.yaml"
 LANDMARKS_FILE = "landmarks.npz"
 MODEL_FILE = "model.npz"
 LATENT_FILE = "codes.npz"
+PHOTOS_FILE = "photos.npz"
 QUALITY_FILE = "quality.json"
 QUALITY_FILE_BEFORE = "card.json"  # its name in run folders of version 0.1
 REPORT_FILE = "report.html"

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from jnrsfm.errors import InputError
+from jnrsfm.pixels import Chosen
 
 CameraModel = Literal["orthographic", "weak-perspective", "perspective"]
 CAMERA_MODELS: tuple[CameraModel, ...] = ("orthographic", "weak-perspective", "perspective")
@@ -218,6 +219,40 @@ class Landmarks(_Record):
         """`(frame, point)` float32: confidence of the visible points, 0 where not visible."""
         weights = jnp.asarray(self.visible, jnp.float32)
         return weights if self.confidence is None else weights * jnp.asarray(self.confidence, jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelledImages(_Record):
+    """Photographs with 2D landmarks on some of them: the input of the image methods.
+
+    `pixels`: the images, decoded when they are read (`jnrsfm.pixels`). `landmarks`: one frame for each image, in its
+    pixels; an image without labels has nothing visible. `boxes (image, 4)`: left, top, right, bottom of the object in
+    pixels, where something else than the labels says it (NaN: not said). `masks`: images of the same sizes, above 127
+    on the object. Clips, categories, names, edges and left-right pairs are those of the landmarks.
+    """
+
+    pixels: Any
+    landmarks: Landmarks
+    boxes: Num[np.ndarray, "image 4"] | None = None
+    masks: Any = None
+
+    def __len__(self) -> int:
+        return len(self.pixels.sizes)
+
+    def select(self, frames):
+        """The images at some places: an integer array, a boolean mask or a slice."""
+        which = np.arange(len(self))[frames]
+        return LabelledImages(
+            Chosen(self.pixels, which),
+            self.landmarks.select(which),
+            None if self.boxes is None else self.boxes[which],
+            None if self.masks is None else Chosen(self.masks, which),
+        )
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """`(image,)` whether anything is labelled."""
+        return np.any(np.asarray(self.landmarks.visible), axis=1)
 
 
 @_pytree(meta=("model",))

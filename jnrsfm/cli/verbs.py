@@ -59,10 +59,10 @@ class Reader(Verb):
 
 @dataclasses.dataclass(frozen=True)
 class Fit(Reader):
-    """Reconstruct 3D shapes and cameras from a file of 2D landmarks, into a run folder."""
+    """Reconstruct 3D shapes and cameras from 2D landmarks or labelled images, into a run folder."""
 
     input: Positional[Path]
-    """2D landmarks (jnrsfm info FILE says what is in it)."""
+    """2D landmarks, or labelled images for the methods that take them (jnrsfm info FILE says what is in it)."""
     out: Annotated[Path, arg(metavar="RUN")]
     """Run folder: new or empty, unless --resume."""
     method: str = DEFAULT_METHOD
@@ -92,11 +92,13 @@ class Fit(Reader):
                 f"method {info.name} has no {self.camera} camera: choose from {', '.join(info.cameras)}"
             )
         from jnrsfm import api, io
+        from jnrsfm.types import LabelledImages
 
-        landmarks = io.read_landmarks(self.input, **self.reading)
+        images = getattr(info, "takes", None) is LabelledImages
+        landmarks: Any = (io.read_images if images else io.read_landmarks)(self.input, **self.reading)
         reference = _read_reference(self.reference)
         camera = None if self.camera == "auto" else self.camera
-        if self.drop_empty:
+        if self.drop_empty and not images:
             landmarks, kept = io.drop_empty(landmarks, camera or landmarks.camera or "orthographic")
             reference = None if reference is None else reference.select(kept)
         with _named(self.input):
@@ -146,22 +148,22 @@ class Demo(Verb):
 
 @dataclasses.dataclass(frozen=True)
 class Lift(Reader):
-    """Apply a learned model to frames that it has not seen, one forward pass."""
+    """Apply a learned model to frames or photographs that it has not seen, one forward pass."""
 
     run_folder: Annotated[Positional[Path], arg(metavar="RUN")]
     """Run folder of jnrsfm fit."""
     input: Positional[Path]
-    """2D landmarks with the same points."""
+    """2D landmarks with the same points; photographs (a folder, a file, a video) for a model of images."""
     out: Annotated[Path, arg(metavar="FILE.npz")]
     """Reconstruction to write."""
 
     def run(self) -> Answer:
         """Load, lift, write."""
         _check_output(self.out, self.input)
-        from jnrsfm import api, io
+        from jnrsfm import api
 
         model = api.load(self.run_folder)
-        reconstruction = model.lift(io.read_landmarks(self.input, **self.reading), str(self.input))
+        reconstruction = model.lift(api.read(self.input, **self.reading), str(self.input))
         reconstruction.save(self.out)
         about = summary(reconstruction)
         return Answer({"out": self.out, **about}, f"wrote {self.out}: {describe(about)}")
@@ -229,15 +231,23 @@ class Convert(Reader):
 
 @dataclasses.dataclass(frozen=True)
 class Info(Reader):
-    """Say what a file holds: frames, points, gaps, clips, camera, 3D."""
+    """Say what a file or a folder of images holds: frames, points, gaps, clips, camera, 3D."""
 
     file: Annotated[Positional[Path], arg(metavar="FILE")]
-    """Landmarks or a reconstruction."""
+    """Landmarks, a reconstruction, or labelled images: a folder, COCO annotations, a video."""
+    png: Annotated[Path | None, arg(metavar="OUT.PNG")] = None
+    """Write a picture of it: of images a contact sheet with their landmarks."""
 
     def run(self) -> Answer:
         """Read and describe."""
         from jnrsfm import io
 
+        if io.holds_images(self.file, self.format):
+            return image_answer(self.file, self.reading, self.png)
+        if self.png is not None:
+            raise InputError(
+                f"{self.file}: --png draws images: name a folder of images, annotations or a video"
+            )
         found = io.info(self.file, **self.reading)
         return Answer(found, io.format_info(found))
 
@@ -266,6 +276,18 @@ class Methods(Verb):
             for m in METHODS.values()
         ]
         return Answer({"methods": data}, table(rows))
+
+
+def image_answer(path: Path, reading: dict[str, Any], png: Path | None) -> Answer:
+    """What `info` says of a set of images; its contact sheet written where wished."""
+    from jnrsfm import io, report
+
+    found, images = io.image_info(path, **reading)
+    text = io.format_images(found)
+    if png is not None:
+        found["png"] = str(report.write_contact_sheet(png, images))
+        text += f"\nwrote {png}"
+    return Answer(found, text)
 
 
 VERBS: dict[str, type[Verb]] = {

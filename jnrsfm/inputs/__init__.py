@@ -2,6 +2,18 @@
 
 from jnrsfm.inputs.augmentation import rolled as rolled
 from jnrsfm.inputs.batching import blocks as blocks
+from jnrsfm.inputs.crops import Augmentation as Augmentation
+from jnrsfm.inputs.crops import PatchMap as PatchMap
+from jnrsfm.inputs.crops import Squares as Squares
+from jnrsfm.inputs.crops import canvas_size as canvas_size
+from jnrsfm.inputs.crops import canvases as canvases
+from jnrsfm.inputs.crops import coloured as coloured
+from jnrsfm.inputs.crops import drawn_maps as drawn_maps
+from jnrsfm.inputs.crops import label_boxes as label_boxes
+from jnrsfm.inputs.crops import patches as patches
+from jnrsfm.inputs.crops import squares as squares
+from jnrsfm.inputs.crops import swap_of as swap_of
+from jnrsfm.inputs.crops import unmoved as unmoved
 from jnrsfm.inputs.inpainting import fill_hidden as fill_hidden
 from jnrsfm.inputs.inpainting import landmark_covariance as landmark_covariance
 from jnrsfm.inputs.observations import Frames as Frames

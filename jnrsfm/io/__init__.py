@@ -11,6 +11,13 @@ from jnrsfm.io._registry import register as register
 from jnrsfm.io.checks import check_landmarks as check_landmarks
 from jnrsfm.io.checks import drop_empty as drop_empty
 from jnrsfm.io.checks import usable_frames as usable_frames
+from jnrsfm.io.images import IMAGE_FORMATS as IMAGE_FORMATS
+from jnrsfm.io.images import check_images as check_images
+from jnrsfm.io.images import describe_images as describe_images
+from jnrsfm.io.images import format_images as format_images
+from jnrsfm.io.images import holds_images as holds_images
+from jnrsfm.io.images import image_info as image_info
+from jnrsfm.io.images import read_images as read_images
 from jnrsfm.io.reconstruction import read_reconstruction as read_reconstruction
 from jnrsfm.io.reconstruction import write_reconstruction as write_reconstruction
 from jnrsfm.io.results import RESULTS as RESULTS
@@ -22,9 +29,10 @@ from jnrsfm.io.summary import format_info as format_info
 from jnrsfm.types import Landmarks, Reconstruction
 
 __all__ = [
-    "RESULTS", "Format", "ResultFile", "check_landmarks", "convert", "describe", "drop_empty", "format_info", "formats",
-    "info", "read_landmarks", "read_reconstruction", "read_reference", "read_result", "register", "usable_frames",
-    "write_landmarks", "write_reconstruction", "write_result",
+    "IMAGE_FORMATS", "RESULTS", "Format", "ResultFile", "check_images", "check_landmarks", "convert", "describe",
+    "describe_images", "drop_empty", "format_images", "format_info", "formats", "holds_images", "image_info", "info",
+    "read_images", "read_landmarks", "read_reconstruction", "read_reference", "read_result", "register",
+    "usable_frames", "write_landmarks", "write_reconstruction", "write_result",
 ]  # fmt: skip
 
 # One line a format.

@@ -1,6 +1,10 @@
 """Terms of objectives, as pure functions of shapes and images: reprojection, bones, low rank."""
 
 from jnrsfm.losses.bones import bone_asymmetry as bone_asymmetry
+from jnrsfm.losses.distillation import CodeTerms as CodeTerms
+from jnrsfm.losses.distillation import code_bound as code_bound
+from jnrsfm.losses.distillation import code_terms as code_terms
+from jnrsfm.losses.distillation import projected_code as projected_code
 from jnrsfm.losses.low_rank import low_rank_cost as low_rank_cost
 from jnrsfm.losses.reprojection import pseudo_huber as pseudo_huber
 from jnrsfm.losses.reprojection import reprojection_loss as reprojection_loss

@@ -9,7 +9,9 @@ from jnrsfm.methods import (
     paul,
     pnd,
     prn,
+    prn_images,
     rigid,
+    student,
     trajectory,
 )
 from jnrsfm.methods.base import Fitted as Fitted
@@ -23,7 +25,9 @@ from jnrsfm.methods.multicategory import MultiCategory as MultiCategory
 from jnrsfm.methods.paul import Paul as Paul
 from jnrsfm.methods.pnd import Pnd as Pnd
 from jnrsfm.methods.prn import Prn as Prn
+from jnrsfm.methods.prn_images import PrnImages as PrnImages
 from jnrsfm.methods.rigid import Rigid as Rigid
+from jnrsfm.methods.student import Student as Student
 from jnrsfm.methods.trajectory import Trajectory as Trajectory
 
 METHODS: dict[str, MethodInfo] = {
@@ -39,5 +43,7 @@ METHODS: dict[str, MethodInfo] = {
         bmm.INFO,
         consensus.INFO,
         pnd.INFO,
+        student.INFO,
+        prn_images.INFO,
     )
 }

@@ -18,8 +18,8 @@ class Model(Protocol):
         """The camera model that it was trained for."""
         ...
 
-    def lift(self, landmarks: Landmarks) -> Reconstruction:
-        """3D of new frames with the same points, one forward pass."""
+    def lift(self, landmarks: Any) -> Reconstruction:
+        """3D of new frames with the same points (or of new images), one forward pass."""
         ...
 
     def save(self, path: Path) -> None:
@@ -73,7 +73,7 @@ class MethodInfo:
     unseen: bool
     source: str
     config: type
-    fit: Callable[[Landmarks, str, Any, int, Session], Fitted]
+    fit: Callable[[Any, str, Any, int, Session], Fitted]
     load: Callable[[Path], Model] | None = None
     state: str = "ready"
     takes: type = Landmarks

@@ -139,12 +139,12 @@ def reprojection(shapes, points, weights):
 
 
 def procrustean_cost(
-    shapes, points, weights, present, config: Prn, epsilon: Any = None
+    shapes, points, weights, present, config: Any, epsilon: Any = None
 ) -> tuple[Any, dict[str, Any]]:
     """J of the module docstring for windows of shapes `(window, frame, point, 3)`, and its two parts.
 
-    `epsilon` overrides that of the config. This is all that a network has to do with: one for images gives its 3D
-    points here.
+    `config` has `cost`, `weight` and `epsilon`, which the argument overrides. This is all that a network has to do
+    with: one for images gives its 3D points here.
     """
     w = weights * present[..., None]
     square = jnp.sum(reprojection(shapes, points, w) ** 2, -1)

@@ -31,6 +31,7 @@ class NetworkModel:
     unit. `network` has a `config` (a dataclass that JSON holds, with `n_points`)."""
 
     METHOD: ClassVar[str]
+    TAKES: ClassVar[type] = Landmarks
 
     network: Any
     params: Any

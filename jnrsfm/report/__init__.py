@@ -4,12 +4,19 @@
 figure. What is shown is chosen by the type of the result (`PANELS`).
 """
 
+from jnrsfm.report.contact_sheet import contact_sheet as contact_sheet
+from jnrsfm.report.contact_sheet import write_contact_sheet as write_contact_sheet
 from jnrsfm.report.contents import PANELS as PANELS
 from jnrsfm.report.contents import Contents as Contents
 from jnrsfm.report.contents import Panels as Panels
 from jnrsfm.report.contents import for_result as for_result
 from jnrsfm.report.page import page_html
 from jnrsfm.report.page import write_report as write_report
+from jnrsfm.report.photos import Photo as Photo
+from jnrsfm.report.photos import photographs as photographs
+from jnrsfm.report.photos import read_photos as read_photos
+from jnrsfm.report.photos import shown_images as shown_images
+from jnrsfm.report.photos import write_photos as write_photos
 from jnrsfm.report.scene import Scene as Scene
 from jnrsfm.report.scene import build_scene as build_scene
 from jnrsfm.report.scene import scene_of
@@ -21,5 +28,6 @@ from jnrsfm.types import Reconstruction
 PANELS.register(Reconstruction, Panels(scene_of, page_html, draw))
 
 __all__ = [
-    "PANELS", "Contents", "Panels", "Scene", "build_scene", "figure", "for_result", "write_report", "write_still",
+    "PANELS", "Contents", "Panels", "Photo", "Scene", "build_scene", "contact_sheet", "figure", "for_result",
+    "photographs", "read_photos", "shown_images", "write_contact_sheet", "write_photos", "write_report", "write_still",
 ]  # fmt: skip

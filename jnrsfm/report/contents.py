@@ -23,7 +23,7 @@ class Contents:
     "explain"}], "warnings": [str]}`. `settings`: a nested plain dict; its `method` and `seconds` go into the
     summary. `scores`: `{protocol: {metric: value}}`, errors as fractions. `latent`: the arguments of
     `report.latent.latent_svg`, of methods that give each frame a code. `code`: how the fit ended.
-    `citations`: BibTeX of what the fit stands on.
+    `citations`: BibTeX of what the fit stands on. `photos`: one `report.photos.Photo` for each frame.
     """
 
     result: Result
@@ -36,6 +36,7 @@ class Contents:
     latent: Mapping[str, Any] | None = None
     code: ResultCode = ResultCode.CONVERGED
     citations: str | None = None
+    photos: tuple[Any, ...] | None = None
     title: str = "3D from 2D landmarks"
 
     @functools.cached_property

@@ -211,7 +211,11 @@ function drawPlane(canvas, data, ui, colours, f) {
     return [];
   }
   let [cx, cy] = [(frame[0] + frame[2]) / 2, (frame[1] + frame[3]) / 2], span = [frame[2] - frame[0], frame[3] - frame[1]];
-  if (!ui.follow) {
+  const photo = data.photos && data.photos[f];
+  if (photo && ui.follow && !data.ordered) {
+    const [x, y, side] = photo.at;
+    [cx, cy, span] = [x + side / 2, y + side / 2, [1.17 * side, 1.17 * side]];
+  } else if (!ui.follow) {
     const b = ui.bounds;
     [cx, cy] = [(b[0] + b[2]) / 2, (b[1] + b[3]) / 2];
     span = [b[2] - b[0], b[3] - b[1]];
@@ -226,7 +230,16 @@ function drawPlane(canvas, data, ui, colours, f) {
     if (state && Number.isFinite(data.reprojected[at])) back[i] = to(data.reprojected[at], data.reprojected[at + 1]);
     places[i] = back[i] || seen[i];
   }
-  if (ui.links) for (const [a, b] of data.edges) if (places[a] && places[b]) line(g, places[a], places[b], linkColour(data, { score: false }, colours, f, a, b), 1.6 * ui.thin + 0.4, data.guessed ? 0.35 : 0.5, data.guessed ? [2, 4] : null);
+  if (photo && photo.image.complete && photo.image.naturalWidth) {
+    const [x, y, side] = photo.at, corner = to(x, y);
+    g.drawImage(photo.image, corner[0], corner[1], side * scale, side * scale);
+  }
+  if (photo && ui.score && data.score)
+    for (let i = 0; i < p; i++) {
+      const spread = (data.score[f * p + i] / 255) * data.scoreTop * data.pixels[f] * scale;
+      if (back[i]) dot(g, back[i], Math.max(spread, small), pointColour(data, ui, colours, f, i), null, 0, 0.35);
+    }
+  if (ui.links) for (const [a, b] of data.edges) if (places[a] && places[b]) line(g, places[a], places[b], linkColour(data, { score: false }, colours, f, a, b), 1.6 * ui.thin + 0.4, photo ? 0.9 : data.guessed ? 0.35 : 0.5, data.guessed ? [2, 4] : null);
   for (let i = 0; i < p; i++) {
     const hidden = data.state[f * p + i] === 1;
     if (ui.observed && ui.reprojected && seen[i] && back[i]) line(g, seen[i], back[i], colours.error, 1.6, 0.9);

@@ -92,6 +92,24 @@ def scene_data(scene: Scene) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _photo_data(contents: Contents) -> dict[str, Any]:
+    """The photographs of the frames that are shown, and the pixels of an object unit in each."""
+    if contents.photos is None:
+        return {"photos": None}
+    frames, scale = contents.scene.frames, contents.result.scale  # type: ignore[attr-defined]
+    photos = [contents.photos[i] for i in frames]
+    return {
+        "photos": [
+            {
+                "src": "data:image/jpeg;base64," + base64.b64encode(p.jpeg).decode(),
+                "at": [p.left, p.top, p.side],
+            }
+            for p in photos
+        ],
+        "pixels": [1.0] * len(frames) if scale is None else [float(scale[i]) for i in frames],
+    }
+
+
 def as_script_json(value: Any) -> str:
     """JSON that can stand inside a script element whatever text is in it: no `<`, `>`, `&` as such."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -205,7 +223,7 @@ def page_html(contents: Contents) -> str:
         "title": _e(contents.title),
         "style": style,
         "script": script,
-        "data": as_script_json(scene_data(scene)),
+        "data": as_script_json(scene_data(scene) | _photo_data(contents)),
         "summary": _e(what_was_done(scene, contents.history, settings)),
         "verdict": verdict,
         "chip": _chip(verdict),

@@ -13,9 +13,19 @@
     // many points need finer marks
     thin: Math.min(1.1, Math.max(0.3, Math.sqrt(30 / data.points))),
   };
+  // photographs: each is looked at for a while, its figure turning beside it
+  const photos = data.photos;
+  if (photos) {
+    for (const photo of photos) {
+      photo.image = new Image();
+      photo.image.onload = () => ask();
+      photo.image.src = photo.src;
+    }
+    if (!data.ordered) ui.mode = "camera";
+  }
   const floors = {};
   ui.floorAt = () => (floors[ui.mode + Boolean(data.over)] ??= floorHeight(data, ui.mode));
-  const rate = data.ordered ? Math.max((data.fps || 30) / data.stride, 1) : 3;
+  const rate = data.ordered ? Math.max((data.fps || 30) / data.stride, 1) : photos ? 0.5 : 3;
   let colours = readColours(), asked = false, drawn = 0, inSpace = [], inPlane = [];
   const frame = () => ui.list[ui.at];
 
@@ -35,6 +45,7 @@
     const whole = Math.max(bounds[2] - bounds[0], bounds[3] - bounds[1]);
     // an object that is small in the whole field is better followed
     ui.follow = Math.max(...[0, 1].map((k) => quantile(sides.map((s) => s[k]), 0.5))) < 0.45 * whole;
+    if (photos) ui.follow = true;
     $("follow").checked = ui.follow;
     $("frame").max = ui.list.length - 1;
     ask();
@@ -257,5 +268,6 @@
   new ResizeObserver(ask).observe(plane);
   choose("all");
   marks();
-  if (!still) data.frames > 1 ? play(true) : turn(true);
+  if (!still && data.frames > 1) play(true);
+  if (!still && (data.frames < 2 || (photos && !data.ordered))) turn(true);
 })();

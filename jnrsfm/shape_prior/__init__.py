@@ -11,6 +11,10 @@ from jnrsfm.shape_prior.category_prior import Posterior as CategoryPosterior  # 
 from jnrsfm.shape_prior.category_prior import Prior as CategoryPrior  # noqa: F401  (exported)
 from jnrsfm.shape_prior.category_prior import learn as learn_category  # noqa: F401  (exported)
 from jnrsfm.shape_prior.category_prior import posterior as category_posterior  # noqa: F401  (exported)
+from jnrsfm.shape_prior.depth_conditional import DepthConditional as DepthConditional
+from jnrsfm.shape_prior.depth_conditional import ShapeNormal as ShapeNormal
+from jnrsfm.shape_prior.depth_conditional import condition_depths as condition_depths
+from jnrsfm.shape_prior.depth_conditional import learn as learn_shape_normal  # noqa: F401  (exported)
 from jnrsfm.shape_prior.procrustean_em import State as EmState  # noqa: F401  (exported)
 from jnrsfm.shape_prior.procrustean_em import iterate as iterate_em  # noqa: F401  (exported)
 from jnrsfm.shape_prior.procrustean_em import start as start_em  # noqa: F401  (exported)

@@ -1,0 +1,14 @@
+"""Networks for images: backbones of plain convolutions, and heads that give points with a spread."""
+
+from jnrsfm.models.vision.backbone import Backbone as Backbone
+from jnrsfm.models.vision.backbone import BackboneConfig as BackboneConfig
+from jnrsfm.models.vision.backbone import ConvBlock as ConvBlock
+from jnrsfm.models.vision.backbone import Features as Features
+from jnrsfm.models.vision.backbone import conv as conv
+from jnrsfm.models.vision.heads import AxisHead as AxisHead
+from jnrsfm.models.vision.heads import HeadKind as HeadKind
+from jnrsfm.models.vision.heads import Pose as Pose
+from jnrsfm.models.vision.heads import PoseNetwork as PoseNetwork
+from jnrsfm.models.vision.heads import PoseNetworkConfig as PoseNetworkConfig
+from jnrsfm.models.vision.heads import VolumeHead as VolumeHead
+from jnrsfm.models.vision.heads import bin_places as bin_places
