@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from jnrsfm import training as training
     from jnrsfm.api import FitResult as FitResult
     from jnrsfm.api import TrainedModel as TrainedModel
-    from jnrsfm.api import demo as demo
     from jnrsfm.api import fit as fit
     from jnrsfm.api import lift as lift
     from jnrsfm.api import load as load
     from jnrsfm.api import read as read
     from jnrsfm.api import write_run_report as write_run_report
     from jnrsfm.citations import cite as cite
+    from jnrsfm.demos import demo as demo
     from jnrsfm.errors import InputError as InputError
     from jnrsfm.types import Cameras as Cameras
     from jnrsfm.types import LabelledImages as LabelledImages
@@ -53,10 +53,9 @@ _ROOMS = (
     "report", "shape_prior", "training",
 )  # fmt: skip
 _HOME = {
-    **dict.fromkeys(
-        ("FitResult", "TrainedModel", "demo", "fit", "lift", "load", "read", "write_run_report"), "api"
-    ),
+    **dict.fromkeys(("FitResult", "TrainedModel", "fit", "lift", "load", "read", "write_run_report"), "api"),
     "cite": "citations",
+    "demo": "demos",
     **dict.fromkeys(
         ("Cameras", "LabelledImages", "Landmarks", "Reconstruction", "Result", "ResultCode"), "types"
     ),

@@ -1,4 +1,4 @@
-"""The library in a few calls: `read`, `fit`, `load`, `lift`, `write_run_report`; and the demo."""
+"""The library in a few calls: `read`, `fit`, `load`, `lift`, `write_run_report`."""
 
 import dataclasses
 import time
@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jnrsfm import citations, datasets, io, metrics, report, runs
+from jnrsfm import citations, io, metrics, report, runs
 from jnrsfm.config import from_plain, to_plain
 from jnrsfm.errors import InputError
 from jnrsfm.methods import METHODS, Fitted, MethodInfo, Model
@@ -293,14 +293,20 @@ def write_run_report(run: str | Path, reference: Reconstruction | None = None) -
     return _write_pages(run, dataclasses.replace(contents, citations=cited))
 
 
-def demo(out: str | Path = "demo", *, seed: int = 0, progress: bool = True) -> FitResult:
-    """Train on the embedded example: a figure seen by a moving perspective camera, limbs hidden at times."""
-    landmarks, reference = datasets.make("demo", seed=seed)
-    return fit(landmarks, out=out, reference=reference, seed=seed, progress=progress, **DEMO)
-
-
-# Small enough for four minutes on two cores, long enough to be a pleasure to look at.
-DEMO: dict[str, Any] = {"steps": 9_000}
+def write_image_page(
+    path: str | Path, images: LabelledImages, result: Reconstruction, reference: Reconstruction | None = None
+) -> Path:
+    """A page of lifted photographs: each with its points over it, and its 3D beside. Raises InputError."""
+    shown, photos = _photographs(images, result)
+    landmarks = images.landmarks
+    if landmarks.n_points != result.n_points:  # photographs without labels
+        visible = np.zeros((result.n_frames, result.n_points), bool)
+        landmarks = Landmarks(
+            np.zeros((*visible.shape, 2), np.float32), visible, sequence=landmarks.sequence,
+            names=result.names, edges=result.edges, symmetric=result.symmetric,
+        )  # fmt: skip
+    contents = Contents(result, landmarks, reference, scores=_scores(result, reference))
+    return report.write_report(path, _of_photographs(contents, shown, photos))
 
 
 def _known(name: str) -> MethodInfo:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from jnrsfm import api, datasets, io, metrics, report, runs
+from jnrsfm import api, datasets, demos, io, metrics, report, runs
 from jnrsfm.config import from_plain, read_yaml
 from jnrsfm.errors import Diverged, InputError
 from jnrsfm.methods import METHODS, Fitted, MethodInfo
@@ -314,13 +314,13 @@ def test_the_camera_is_the_file_s_own_where_none_is_asked_for():
 @pytest.mark.slow
 def test_the_demo_s_settings_are_settings(tmp_path, monkeypatch):
     info: MethodInfo = METHODS["deep-nrsfm++"]
-    config = from_plain(api.DEMO, info.config(), "demo")
+    config = from_plain(demos.DEMO, info.config(), "demo")
     assert config.steps >= 1000
     few = {"steps": 2, "chunk": 1, "sizes": (16, 8, 4), "restarts": 1}
-    monkeypatch.setattr(api, "DEMO", api.DEMO | few)
+    monkeypatch.setattr(demos, "DEMO", demos.DEMO | few)
     made = datasets.make
     monkeypatch.setattr(datasets, "make", lambda name, **o: made(name, frames=32, clips=2, **o))
-    found = api.demo(tmp_path / "demo", progress=False)
+    found = demos.demo(tmp_path / "demo", progress=False)
     assert {p.name for p in (tmp_path / "demo").iterdir()} == FILES
     assert found.reconstruction.cameras.model == "perspective"
     assert found.reconstruction.n_frames == 32

@@ -41,14 +41,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"metrics", "geometry", "runs", "types", "pixels", "errors"},
     "citations": {"methods", "types", "errors"},
     "api": {
-        "citations", "report", "methods", "training", "datasets", "io", "inputs", "metrics", "geometry", "runs",
+        "citations", "report", "methods", "training", "io", "inputs", "metrics", "geometry", "runs",
         "config", "types", "pixels", "errors",
     },
-    "cli": {"", "api", "report", "methods", "datasets", "io", "metrics", "runs", "config", "types", "errors"},
+    "demos": {"api", "datasets", "inputs", "training", "types", "errors"},
+    "cli": {"", "api", "demos", "report", "methods", "datasets", "io", "metrics", "runs", "config", "types", "errors"},
     "__main__": {"cli"},
     "": {  # jnrsfm/__init__.py
-        "api", "citations", "report", "methods", "training", "factorization", "shape_prior", "models", "losses",
-        "inputs", "datasets", "io", "metrics", "geometry", "linalg", "config", "types", "pixels", "errors",
+        "api", "demos", "citations", "report", "methods", "training", "factorization", "shape_prior", "models",
+        "losses", "inputs", "datasets", "io", "metrics", "geometry", "linalg", "config", "types", "pixels", "errors",
     },
 }
 # fmt: on

@@ -129,21 +129,27 @@ class Fit(Reader):
 
 @dataclasses.dataclass(frozen=True)
 class Demo(Verb):
-    """Train on the embedded example (a dog-like animal seen by a moving camera, limbs hidden at times)."""
+    """Train on the embedded example (a dog-like animal seen by a moving camera), or on photographs with --images."""
 
     out: Annotated[Path, arg(metavar="RUN")] = Path("demo")
     """Run folder: new or empty."""
     seed: int = 0
     """Seed of the example and of the training."""
+    images: bool = False
+    """Rendered photographs of people with 2D labels, and others that training does not see, lifted."""
     quiet: bool = False
     """No progress on stderr."""
 
     def run(self) -> Answer:
         """Generate, fit, summarise."""
-        from jnrsfm import api
+        from jnrsfm import demos
 
-        result = api.demo(self.out, seed=self.seed, progress=not self.quiet)
-        return fit_answer(DEFAULT_METHOD, result, self.out)
+        run = demos.demo_images if self.images else demos.demo
+        result = run(self.out, seed=self.seed, progress=not self.quiet)
+        answer = fit_answer("student" if self.images else DEFAULT_METHOD, result, self.out)
+        if self.images:
+            answer = dataclasses.replace(answer, text=f"{answer.text} and {self.out / 'unseen.html'}")
+        return answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,12 +167,17 @@ class Lift(Reader):
         """Load, lift, write."""
         _check_output(self.out, self.input)
         from jnrsfm import api
+        from jnrsfm.types import LabelledImages
 
         model = api.load(self.run_folder)
-        reconstruction = model.lift(api.read(self.input, **self.reading), str(self.input))
+        given = api.read(self.input, **self.reading)
+        reconstruction = model.lift(given, str(self.input))
         reconstruction.save(self.out)
-        about = summary(reconstruction)
-        return Answer({"out": self.out, **about}, f"wrote {self.out}: {describe(about)}")
+        about, page = summary(reconstruction), None
+        if isinstance(given, LabelledImages):
+            page = api.write_image_page(self.out.with_suffix(".html"), given, reconstruction)
+        text = f"wrote {self.out}: {describe(about)}" + (f"\nopen {page}" if page else "")
+        return Answer({"out": self.out, "page": page, **about}, text)
 
 
 @dataclasses.dataclass(frozen=True)

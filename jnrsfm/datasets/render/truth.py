@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from jnrsfm.datasets.render.config import RenderedFigures
-from jnrsfm.types import Landmarks, Reconstruction
+from jnrsfm.pixels import ArrayPixels
+from jnrsfm.types import LabelledImages, Landmarks, Reconstruction
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,6 +46,10 @@ class RenderedImages:
     def intrinsics(self):
         """`(frame, 3, 3)` camera matrices."""
         return self.reference.cameras.intrinsics
+
+    def labelled(self) -> LabelledImages:
+        """The images with their landmarks as labels, as methods take them; the boxes are those of the labels."""
+        return LabelledImages(ArrayPixels(self.images), self.landmarks)
 
 
 def boxes_of(mask):

@@ -1,9 +1,11 @@
 r"""Residual networks of plain 3x3 convolutions with group normalisation: images to feature maps.
 
-    stem: conv3x3 stride 2;  stage i: residual blocks h + conv(ReLU GN conv(ReLU GN h)), the first of stride 2 (i > 0)
+    stem: one linear map of squares of pixels;  stage i: residual blocks h + conv(ReLU GN conv(ReLU GN h)), the first
+    of stride 2 (i > 0)
 
-Depthwise convolutions are twenty times slower under XLA on a CPU, and batch normalisation ties the samples of a batch
-to each other and a network to its training: neither is used.
+Depthwise convolutions are twenty times slower under XLA on a CPU, batch normalisation ties the samples of a batch to
+each other and a network to its training, and maps of half the image's size cost more memory traffic than all others
+together: none of them is used.
 
 Source: He et al., Identity mappings in deep residual networks, ECCV 2016 (pre-activation); Wu and He, Group
 normalization, ECCV 2018.
@@ -19,21 +21,23 @@ from jaxtyping import Array, Float
 
 from jnrsfm.errors import InputError
 
-# name: widths of the stages, blocks of each
-PRESETS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "tiny": ((8, 16), (1, 1)),
-    "small": ((24, 48, 96, 160), (1, 1, 1, 1)),
-    "medium": ((32, 64, 128, 256), (2, 2, 2, 2)),
-    "large": ((64, 128, 256, 512), (2, 2, 2, 2)),
+# name: side of the stem's squares, widths of the stages, blocks of each
+PRESETS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
+    "tiny": (2, (8, 16), (1, 1)),
+    "small": (4, (48, 96, 160), (1, 1, 1)),
+    "medium": (4, (64, 128, 256), (2, 2, 2)),
+    "large": (4, (96, 192, 384, 512), (2, 2, 2, 2)),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class BackboneConfig:
-    """`widths`: channels of the stages; `blocks`: residual blocks of each; `groups`: of the normalisation."""
+    """`stem`: side of the squares of pixels that the first map takes together; `widths`: channels of the stages;
+    `blocks`: residual blocks of each; `groups`: of the normalisation."""
 
-    widths: tuple[int, ...] = PRESETS["small"][0]
-    blocks: tuple[int, ...] = PRESETS["small"][1]
+    stem: int = PRESETS["small"][0]
+    widths: tuple[int, ...] = PRESETS["small"][1]
+    blocks: tuple[int, ...] = PRESETS["small"][2]
     groups: int = 8
 
     def __post_init__(self):
@@ -44,6 +48,13 @@ class BackboneConfig:
             )
         if any(w % self.groups for w in self.widths):
             raise InputError(f"widths are {self.widths}: each must divide by groups, {self.groups}")
+        if self.stem < 1:
+            raise InputError(f"stem is {self.stem}: give at least 1")
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the image for one of the last map."""
+        return self.stem * 2 ** (len(self.widths) - 1)
 
     @classmethod
     def preset(cls, name: str) -> "BackboneConfig":
@@ -54,7 +65,7 @@ class BackboneConfig:
 
 
 class Features(NamedTuple):
-    """`maps`: one map for each stage, `(*batch, height / 2^(i+1), width / 2^(i+1), channel)`; `pooled (*batch,
+    """`maps`: one map for each stage, `(*batch, height / (stem 2^i), width / (stem 2^i), channel)`; `pooled (*batch,
     channel)`: the mean of the last."""
 
     maps: tuple
@@ -125,7 +136,7 @@ class Backbone(nnx.Module):
 
     def __init__(self, config: BackboneConfig, *, rngs: nnx.Rngs):
         self.config = config
-        self.stem = conv(3, config.widths[0], stride=2, rngs=rngs)
+        self.stem = conv(3 * config.stem**2, config.widths[0], size=1, bias=True, rngs=rngs)
         stages, inputs = [], config.widths[0]
         for i, (width, count) in enumerate(zip(config.widths, config.blocks, strict=True)):
             blocks = []
@@ -139,7 +150,10 @@ class Backbone(nnx.Module):
 
     def __call__(self, images: Float[Array, "batch y x 3"]) -> Features:
         """Feature maps of RGB images."""
-        h = self.stem(images / 64.0 - 2.0)
+        batch, height, width, _ = images.shape
+        n = self.config.stem
+        h = (images / 64.0 - 2.0).reshape(batch, height // n, n, width // n, n, 3)
+        h = self.stem(h.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // n, width // n, -1))
         maps = []
         for blocks in self.stages:
             for block in blocks:

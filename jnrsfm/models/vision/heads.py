@@ -54,7 +54,7 @@ class PoseNetworkConfig:
 
     def __post_init__(self):
         """Raise InputError for what is no network."""
-        least = 2 ** len(self.backbone.widths)
+        least = self.backbone.stride
         if self.size < least or self.size % least:
             raise InputError(f"size is {self.size}: it must divide by {least}, the stride of the backbone")
         if self.bins < 2 or self.n_points < 1:
@@ -74,7 +74,7 @@ class AxisHead(nnx.Module):
     def __init__(self, config: PoseNetworkConfig, *, rngs: nnx.Rngs):
         self.config = config
         widths = config.backbone.widths
-        side = config.size // 2 ** max(len(widths) - 1, 1)
+        side = config.size // config.backbone.stride * (2 if len(widths) > 1 else 1)
         self.lateral = (
             conv(widths[-2], config.width, size=1, bias=True, rngs=rngs) if len(widths) > 1 else None
         )
@@ -118,7 +118,7 @@ class VolumeHead(nnx.Module):
         self.config = config
         widths = config.backbone.widths
         # a lateral path up to stride 4, in place of deconvolutions
-        self.first = min(1, len(widths) - 1)
+        self.first = 0 if config.backbone.stem >= 4 else min(1, len(widths) - 1)  # stride 4
         self.laterals = nnx.List(
             [conv(w, config.width, size=1, bias=True, rngs=rngs) for w in widths[self.first :]]
         )
