@@ -10,6 +10,7 @@ for each image that has none; crowds are left out. Categories with different key
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from jnrsfm.io.images.record import assembled, image_files, pixels_of, unlabelle
 from jnrsfm.types import LabelledImages, Landmarks
 
 LARGEST_FILE = 2_000_000_000
+_FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 def find(path: Path) -> Path | None:
@@ -100,16 +102,15 @@ def read(
 
 
 def holds_images(path: Path) -> bool:
-    """Whether the first image that the file names is at hand."""
-    file = find(path)
-    if file is None:
+    """Whether this is an annotation file and the first image that it names is at hand; nothing else of it is read."""
+    if not _is_coco(path):
         return False
-    name = next(iter(_pictures(_load(file), file).values()))[0]
+    named = _FILE_NAME.search(path.read_bytes())
     try:
-        image_files([name], _roots(file, None), file)
-    except InputError:
+        image_files([json.loads(named[1])] if named else [], _roots(path, None), path)
+    except (InputError, ValueError):
         return False
-    return True
+    return named is not None
 
 
 def _roots(file: Path, images: str | None) -> list[Path]:
