@@ -132,9 +132,12 @@ def first_clips(share: float) -> Split:
 
 
 def device() -> str:
-    """The device that results name."""
-    kind = jax.devices()[0].device_kind
-    return f"{os.cpu_count()} {platform.machine()} CPU cores" if jax.default_backend() == "cpu" else kind
+    """The device that results name; of a CPU, the cores that this process may use."""
+    if jax.default_backend() != "cpu":
+        return jax.devices()[0].device_kind
+    allowed = getattr(os, "sched_getaffinity", None)
+    count = len(allowed(0)) if allowed else os.cpu_count()
+    return f"{count} {platform.machine()} CPU core{'s' if count != 1 else ''}"
 
 
 def run(case: Case, folder: Path, here: Path) -> dict[str, Any]:

@@ -34,11 +34,12 @@ def write_tables() -> None:
         return f"{100 * row['protocols'][protocol][metric]:.2f}"
 
     head = ("case", "set", "setting", "camera", "`frame-mirror` %", "`one-mirror` %", "handedness",
-            "`deep-nrsfm++` % (scale free)", "MPJPE", "held out / size", "minutes")  # fmt: skip
+            "`deep-nrsfm++` % (scale free)", "MPJPE", "held out / size", "minutes", "CPU minutes")  # fmt: skip
     lines = [
         (c.name, r["set"], r["setting"], r["camera"], percent(r, "frame-mirror"), percent(r, "one-mirror"),
          f"{r['protocols']['one-mirror']['handedness']:.3f}", percent(r, "deep-nrsfm++"),
-         f"{r['protocols']['deep-nrsfm++']['mpjpe']:.4g}", f"{r['heldout']:.3f}", f"{r['seconds'] / 60:.1f}")
+         f"{r['protocols']['deep-nrsfm++']['mpjpe']:.4g}", f"{r['heldout']:.3f}", f"{r['seconds'] / 60:.1f}",
+         f"{r['cpu_seconds'] / 60:.1f}" if "cpu_seconds" in r else "")
         for c, r in by_case if not c.name.startswith("ablation")
     ]  # fmt: skip
     sets = [
