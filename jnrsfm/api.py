@@ -72,6 +72,7 @@ class TrainedModel:
     """
 
     model: Model
+    names: tuple[str, ...] | None = None
 
     @property
     def camera(self) -> str:
@@ -79,9 +80,11 @@ class TrainedModel:
         return self.model.camera
 
     def lift(self, landmarks: Landmarks | LabelledImages, where: str = "landmarks") -> Reconstruction:
-        """3D of unseen frames with the same points, or of unseen photographs, one forward pass.
+        """3D of unseen frames with the same points (in the order of the landmarks), or of unseen photographs, one
+        forward pass.
 
-        Raises InputError, led by `where`, for landmarks that are unsound, do not suffice, or have other points.
+        Where the model and the landmarks both name their points, they are matched by name. Raises InputError, led by
+        `where`, for landmarks that are unsound, do not suffice, or have other points.
         """
         takes = getattr(self.model, "TAKES", Landmarks)
         if not isinstance(landmarks, takes):
@@ -89,21 +92,38 @@ class TrainedModel:
             raise InputError(f"{where}: the model lifts {kinds[takes]}: give a file of these")
         if isinstance(landmarks, LabelledImages):
             io.check_landmarks(landmarks.landmarks, where=where)
-        else:
-            io.check_landmarks(landmarks, self.camera, where, min_frames=1)
-        return self.model.lift(landmarks)
+            return self.model.lift(landmarks)
+        io.check_landmarks(landmarks, self.camera, where, min_frames=1)
+        own, given = self.names, landmarks.names
+        if own is None or given is None or own == given:
+            return self.model.lift(landmarks)
+        if set(own) != set(given):
+            other = ", ".join([n for n in given if n not in own][:4]) or "none"
+            lacking = ", ".join([n for n in own if n not in given][:4]) or "none"
+            raise InputError(
+                f"{where}: its points are not those of the model (unknown: {other}; absent: {lacking}): "
+                "rename them, or choose with points"
+            )
+        lifted = self.model.lift(io.select_points(landmarks, own, where))
+        order = np.array([own.index(n) for n in given])
+        return _reordered(lifted, order, landmarks)
 
     def save(self, path: str | Path) -> None:
         """Write it to one npz file. Raises InputError where it cannot be written."""
         self.model.save(Path(path))
 
 
-def read(path: str | Path, format: str | None = None, **options: Any) -> Any:
-    """`Landmarks` of a file in any registered format (`jnrsfm.io.read_landmarks`); of a folder of images, a video, or
-    COCO annotations beside their images, `LabelledImages` (`jnrsfm.io.read_images`). Raises InputError, one line."""
-    if io.holds_images(path, format):
+def read(path: Any, format: str | None = None, **options: Any) -> Any:
+    """`Landmarks` of a pose tool's file, or of any registered format (options: `jnrsfm.io.read_landmarks`); a list or a
+    pattern (`*.h5`) makes one set, a clip each. Of a folder of images, a video, or COCO annotations beside their
+    images, `LabelledImages` (`jnrsfm.io.read_images`). Warns of coordinates that look wrong. Raises InputError, one
+    line."""
+    if isinstance(path, str | Path) and io.holds_images(path, format):
         return io.read_images(path, format, **options)
-    return io.read_landmarks(path, format, **options)
+    reading = io.read(path, format, **options)
+    for line in reading.remarks:
+        warnings.warn(f"{path}: {line}", stacklevel=2)
+    return reading.landmarks
 
 
 def fit(
@@ -122,7 +142,8 @@ def fit(
 ) -> FitResult:
     """Reconstruct 3D shapes and cameras from 2D landmarks.
 
-    `landmarks`: `Landmarks`, or what else the method takes (`MethodInfo.takes`).
+    `landmarks`: `Landmarks`, or what else the method takes (`MethodInfo.takes`); for methods of landmarks also an
+    array `(frame, point, 2 or 3)` (x, y, confidence; NaN is missing), or a pandas or xarray object (`io.as_landmarks`).
     `method`: a method's name, or its settings, such as `jnrsfm.methods.Paul(bottleneck=8)`. Beside a name, `config` is
     the method's settings (its defaults where None); `restarts` and other keyword arguments override single ones.
     `camera`: "orthographic", "weak-perspective" or "perspective"; None takes the landmarks' own, else
@@ -136,6 +157,8 @@ def fit(
     suffice for the camera, a folder that holds another run, training that diverges.
     """
     info, config = _method(method, config)
+    if info.takes is Landmarks and not isinstance(landmarks, Landmarks):
+        landmarks = io.as_landmarks(landmarks)
     taken = isinstance(landmarks, info.takes)
     if not taken:
         raise InputError(
@@ -146,7 +169,7 @@ def fit(
     given, landmarks = landmarks, landmarks if images is None else images.landmarks
     camera = _camera(landmarks, "weak-perspective" if camera is None and images else camera, info)
     config = _config(info, config, restarts, overrides)
-    if not 0 <= seed < 2**31:
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**31:
         raise InputError(f"seed is {seed}: it must be a whole number from 0 to {2**31 - 1}")
     if images is None:
         io.check_landmarks(landmarks, camera)
@@ -184,7 +207,7 @@ def fit(
     if images is not None and isinstance(result, Reconstruction):
         shown, photos = _photographs(images, result)
         contents = _of_photographs(contents, shown, photos)
-    model = None if fitted.model is None else TrainedModel(fitted.model)
+    model = None if fitted.model is None else TrainedModel(fitted.model, getattr(landmarks, "names", None))
     found = FitResult(
         result,
         model,
@@ -244,7 +267,9 @@ def load(run: str | Path) -> TrainedModel:
         raise InputError(f"{run}: {info.name} is a solver and has no model: fit the new frames instead")
     if not (run / runs.MODEL_FILE).is_file():
         raise InputError(f"{run}: holds no {runs.MODEL_FILE}: the run has not finished (jnrsfm fit --resume)")
-    return TrainedModel(info.load(run / runs.MODEL_FILE))
+    stored = run / runs.LANDMARKS_FILE
+    names = io.read_landmarks(stored).names if stored.is_file() else None
+    return TrainedModel(info.load(run / runs.MODEL_FILE), names)
 
 
 def lift(
@@ -253,6 +278,17 @@ def lift(
     """3D of unseen frames by a trained model, checked as `fit` checks its input. Raises InputError, led by `where`."""
     model = model if isinstance(model, TrainedModel) else TrainedModel(model)
     return model.lift(landmarks, where)
+
+
+def _reordered(lifted: Reconstruction, order: np.ndarray, landmarks: Landmarks) -> Reconstruction:
+    """A reconstruction with its points in another order, named and joined as the landmarks are."""
+    columns = {
+        name: None if getattr(lifted, name) is None else np.asarray(getattr(lifted, name))[:, order]
+        for name in ("points3d", "visible", "score", "valid3d")
+    }
+    return lifted.replace(
+        **columns, names=landmarks.names, edges=landmarks.edges, symmetric=landmarks.symmetric
+    )
 
 
 def write_run_report(run: str | Path, reference: Reconstruction | None = None) -> Path:

@@ -180,16 +180,18 @@ class Result(_Record):
 class Landmarks(_Record):
     """2D landmarks with gaps: the input of every method.
 
-    Shapes: `points2d (frame, point, 2)` in pixels or plane units, `visible (frame, point)` bool.
+    Shapes: `points2d (frame, point, 2)` in pixels or plane units, `visible (frame, point)` bool, without which NaN
+    is missing.
     Optional: `confidence (frame, point)` in [0, 1] weighs visible points; `defined (frame, point)` says
     which keypoints the sample's class has at all (visible implies defined); `intrinsics (3, 3)` or
     `(frame, 3, 3)`; `sequence (frame,)` integer clip id, the frames of a clip being in time order;
-    `category (frame,)` index into `categories`; `edges (edge, 2)`; `symmetric (pair, 2)` left-right
+    `category (frame,)` index into `categories`; `frame_index (frame,)` the number of each frame in its source
+    (a video, or the file before frames were left out); `edges (edge, 2)`; `symmetric (pair, 2)` left-right
     point pairs; `names`, one for each point; `camera`, the model that the file names; `fps`.
     """
 
     points2d: Num[Array, "frame point 2"]
-    visible: Bool[Array, "frame point"]
+    visible: Bool[Array, "frame point"] = None  # type: ignore[assignment]  # `__post_init__` fills it in
     confidence: Num[Array, "frame point"] | None = None
     defined: Bool[Array, "frame point"] | None = None
     intrinsics: Num[Array, "3 3"] | Num[Array, "frame 3 3"] | None = None
@@ -201,8 +203,21 @@ class Landmarks(_Record):
     categories: tuple[str, ...] | None = None
     camera: str | None = None
     fps: float | None = None
+    frame_index: Int[Array, " frame"] | None = None
 
-    _per_frame = ("points2d", "visible", "confidence", "defined", "intrinsics", "sequence", "category")
+    _per_frame = (
+        "points2d", "visible", "confidence", "defined", "intrinsics", "sequence", "category", "frame_index",
+    )  # fmt: skip
+
+    def __post_init__(self):
+        """Without `visible`, NaN is missing: `visible = ~isnan(points2d).any(-1)`, and 0 stands there."""
+        if self.visible is None and np.ndim(self.points2d) == 3:
+            points = np.asarray(self.points2d)
+            seen = ~np.isnan(points).any(-1)
+            object.__setattr__(self, "visible", seen)
+            object.__setattr__(
+                self, "points2d", np.where(seen[..., None], points, np.zeros((), points.dtype))
+            )
 
     @property
     def n_frames(self) -> int:
@@ -298,7 +313,8 @@ class Reconstruction(Result):
     `points3d (frame, point, 3)` in the object frame, `cameras` (see `Cameras`), so that
     `cameras.transform(points3d)` is the camera-frame shape. `visible (frame, point)`: which points had
     an observation. `score (frame, point)`: uncertainty, the spread over restarts in the units of `points3d`.
-    `valid3d (frame, point)`: where the 3D is known (references). `gauge` says how scale was fixed.
+    `valid3d (frame, point)`: where the 3D is known (references). `frame_index (frame,)` as in
+    `Landmarks`. `gauge` says how scale was fixed.
     `mirror` says how the depth reflection of each frame was resolved: `"none"` (each frame's z may be
     flipped), `"sequence"` (continuity in time), `"set"` (synchronised over the set), `"perspective"`
     (the images themselves tell z from -z) or `"reference"`; `mirror_margin (frame,)` by how much: 0 is a
@@ -319,9 +335,10 @@ class Reconstruction(Result):
     categories: tuple[str, ...] | None = None
     mirror: str = "none"
     gauge: str = ""
+    frame_index: Int[Array, " frame"] | None = None
 
     _per_frame = (
-        "points3d", "cameras", "visible", "score", "valid3d", "sequence", "category", "mirror_margin",
+        "points3d", "cameras", "visible", "score", "valid3d", "sequence", "category", "mirror_margin", "frame_index",
     )  # fmt: skip
 
     @property
@@ -371,6 +388,14 @@ class Reconstruction(Result):
             "reflection_margin": None if margin is None else float(np.median(np.asarray(margin))),
         }
 
+    def to_dataframe(self) -> Any:
+        """A pandas table of the camera-frame points (`io.to_dataframe`). Raises InputError without pandas."""
+        return _of_room("io", "to_dataframe")(self)
+
+    def to_xarray(self) -> Any:
+        """An xarray dataset in movement's layout (`io.to_xarray`). Raises InputError without xarray."""
+        return _of_room("io", "to_xarray")(self)
+
     def flip(self, frames):
         """The depth reflection at the frames where the boolean mask `frames (frame,)` is set.
 
@@ -411,4 +436,5 @@ def reconstruction_of(
         mirror=mirror,
         mirror_margin=mirror_margin,
         gauge=gauge,
+        frame_index=landmarks.frame_index,
     )

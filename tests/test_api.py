@@ -20,7 +20,7 @@ from jnrsfm import api, datasets, demos, io, metrics, report, runs
 from jnrsfm.config import from_plain, read_yaml
 from jnrsfm.errors import Diverged, InputError
 from jnrsfm.methods import METHODS, Fitted, MethodInfo
-from jnrsfm.types import ByType, Result, ResultCode
+from jnrsfm.types import ByType, Cameras, Landmarks, Reconstruction, Result, ResultCode
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {
@@ -253,7 +253,7 @@ def test_a_method_is_a_name_or_its_settings():
     info = METHODS["rigid"]
     a, b = api.fit(landmarks, info.config(), progress=False), api.fit(landmarks, "rigid", progress=False)
     np.testing.assert_array_equal(a.reconstruction.points3d, b.reconstruction.points3d)
-    with pytest.raises(InputError, match=r"takes Landmarks: this is a tuple \(jnrsfm.read"):
+    with pytest.raises(InputError, match=r"landmarks are a tuple: give Landmarks \(jnrsfm.read"):
         api.fit(walk(), info.config())
 
 
@@ -362,3 +362,52 @@ def test_killed_in_mid_training_and_resumed_is_the_whole_run_to_the_bit(tmp_path
     ]
     assert timeless(resumed.history) == timeless(whole.history)
     assert jax.tree.structure(resumed.reconstruction) == jax.tree.structure(whole.reconstruction)
+
+
+@pytest.mark.fast
+def test_a_model_lifts_points_by_name(rng):
+    """In another order they come back in that order; foreign names are one line."""
+    names = tuple("abcde")
+
+    class Model:
+        camera = "orthographic"
+
+        def lift(self, landmarks):
+            points = np.asarray(landmarks.points2d)
+            depth = (
+                np.arange(5)[None, :, None] + 0 * points[..., :1]
+            )  # a model that knows points by their place
+            cameras = Cameras(np.tile(np.eye(3, dtype=np.float32), (len(points), 1, 1)))
+            shape = np.concatenate([points, depth], -1).astype(np.float32)
+            return Reconstruction(shape, cameras, names=landmarks.names)
+
+    model = api.TrainedModel(Model(), names)
+    xy = rng.normal(size=(3, 5, 2)).astype(np.float32)
+    landmarks = Landmarks(xy, np.ones((3, 5), bool), names=names)
+    straight = np.asarray(model.lift(landmarks).points3d)
+    order = [3, 0, 4, 2, 1]
+    given = landmarks.replace(points2d=xy[:, order], names=tuple(names[i] for i in order))
+    lifted = model.lift(given)
+    np.testing.assert_array_equal(lifted.points3d, straight[:, order])
+    assert lifted.names == given.names
+    with pytest.raises(
+        InputError, match=r"new.npz: its points are not those of the model \(unknown: z; absent: e\)"
+    ):
+        model.lift(landmarks.replace(names=tuple("abcdz")), "new.npz")
+
+
+@pytest.mark.fast
+def test_fit_takes_an_array(rng):
+    t = np.linspace(0, 2, 12)
+    shape = rng.normal(size=(6, 3))
+    xy = (
+        np.stack([shape[:, 0] * np.cos(a) + shape[:, 2] * np.sin(a) for a in t]),
+        np.tile(shape[:, 1], (12, 1)),
+    )
+    result = api.fit(np.stack(xy, -1), "rigid", progress=False)
+    assert result.reconstruction.points3d.shape == (12, 6, 3)
+    for thing, says in ((np.ones((3, 4)), "expected numbers"), ({"a": 1}, "landmarks are a dict")):
+        with pytest.raises(InputError, match=says):
+            api.fit(thing, "rigid")
+    with pytest.raises(InputError, match="seed is None"):
+        api.fit(np.stack(xy, -1), "rigid", seed=None)

@@ -111,7 +111,8 @@ def refusal(capsys, argv, code=2) -> str:
         (["fit", "a.npz", "--out", "r", "--steps=x"], "--steps is 'x': it takes INT"),
         (["fit", "a.npz", "--out", "r", "--adam.rte", "1"], "did you mean --adam.rate?"),
         (["fit", "a.npz", "--out"], "--out lacks its value: it takes RUN"),
-        (["info", "a", "b"], "one argument too many: 'b'"),
+        (["convert", "a", "b", "c"], "one argument too many: 'c'"),
+        (["convert", "a", "b", "c", "--json"], "one argument too many: 'c'"),
         (["fit", "a.npz", "--out", "r", "--steps", "0"], "steps is 0, at least 1 is needed"),
         (
             ["fit", "a.npz", "--out", "r", "--camera", "fisheye"],
@@ -140,7 +141,7 @@ def test_a_parser_that_tells_less_still_gives_one_line(capsys, made_up, monkeypa
         monkeypatch.delattr(_errors, "on_parse_error")
     else:
         monkeypatch.setattr("jnrsfm.cli.complaints._said", lambda *_: None)
-    for argv in (["info"], ["fit", "a.npz", "--out", "r", "--stepz", "3"]):
+    for argv in (["convert", "a"], ["fit", "a.npz", "--out", "r", "--stepz", "3"]):
         assert f"the command line was not understood (jnrsfm {argv[0]} --help)" in refusal(capsys, argv)
 
 
@@ -156,7 +157,7 @@ def test_settings_of_the_method_are_options_of_fit(made_up):
     assert isinstance(fit, verbs.Fit)
     assert fit.settings_of(made_up) == Config(7, (8, 4), False, adam=Adam(0.5))
     assert (fit.input, fit.out, fit.camera, fit.restarts, fit.seed) == (
-        Path("x.npz"),
+        (Path("x.npz"),),
         Path("r"),
         "auto",
         None,

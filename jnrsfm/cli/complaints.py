@@ -108,8 +108,10 @@ def _said(event: Any, argv: Sequence[str], options: Sequence[str]) -> str | None
 
 def _unknown(tokens: Sequence[str], options: Sequence[str]) -> str:
     named = [t.partition("=")[0] for t in tokens if t.startswith("-")]
+    # An option that there is comes along where an argument before it was one too many.
+    named = [n for n in named if n.replace("_", "-") not in options]
     if not named:
-        return f"one argument too many: {tokens[0]!r}"
+        return f"one argument too many: {next((t for t in tokens if not t.startswith('-')), tokens[0])!r}"
     return f"unknown option {named[0]}{_near(named[0].replace('_', '-'), options)}"
 
 

@@ -36,13 +36,18 @@ def parse(argv: Sequence[str]) -> Verb:
         tuple(Annotated[cls, subcommand(name, description=cls.__doc__)] for name, cls in classes.items())
     ]
     with in_one_line(argv, classes.get(argv[0], Verb)):
-        return tyro.cli(  # type: ignore[call-overload]
+        verb: Verb = tyro.cli(  # type: ignore[call-overload]
             commands,
             args=list(argv),
             prog="jnrsfm",
             description="2D landmarks of a deforming object in, 3D shapes and cameras out, no 3D labels.",
             config=(tyro.conf.FlagCreatePairsOff,),
         )
+    # Files may be several, and must be one at least.
+    for field in dataclasses.fields(verb):
+        if field.name in ("input", "file") and getattr(verb, field.name) == ():
+            raise InputError(f"missing from jnrsfm {argv[0]}: FILE (jnrsfm {argv[0]} --help)")
+    return verb
 
 
 def _fit_with_settings(argv: Sequence[str]) -> type[Fit]:

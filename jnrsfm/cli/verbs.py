@@ -1,6 +1,5 @@
 """The verbs: frozen dataclasses whose fields are the arguments; `run` calls the library."""
 
-import abc
 import contextlib
 import dataclasses
 from collections.abc import Iterator
@@ -10,6 +9,8 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from jnrsfm.cli.answers import Answer, describe, fit_answer, number, summary, table, yes_or_no
+from jnrsfm.cli.files import Clean, Convert, Info
+from jnrsfm.cli.reading import Reader, Verb, read_said
 from jnrsfm.errors import InputError
 
 DEFAULT_METHOD = "deep-nrsfm++"
@@ -17,52 +18,12 @@ Camera = Literal["auto", "orthographic", "weak-perspective", "perspective"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Verb(abc.ABC):
-    """What all verbs take."""
-
-    json: bool = dataclasses.field(default=False, kw_only=True)
-    """Print one JSON object on stdout and nothing else there."""
-    debug: bool = dataclasses.field(default=False, kw_only=True)
-    """Show the traceback of an error."""
-
-    @abc.abstractmethod
-    def run(self) -> Answer:
-        """Do it. Raises InputError for what the user can mend."""
-
-    def resume_hint(self) -> str:
-        """How to go on after an interrupt; empty where there is nothing to go on with."""
-        return ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Reader(Verb):
-    """What the verbs take that read landmarks."""
-
-    format: Annotated[str | None, arg(metavar="NAME")] = dataclasses.field(default=None, kw_only=True)
-    """Format of the input file; unset goes by its extension and content."""
-    option: Annotated[tuple[str, ...], arg(metavar="KEY=VALUE ...")] = dataclasses.field(
-        default=(), kw_only=True
-    )
-    """Options of the input's format, such as rows=blocked for a MATLAB file."""
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """Keyword arguments for the readers of `jnrsfm.io`. Raises InputError for what is no KEY=VALUE."""
-        options = {}
-        for text in self.option:
-            key, equals, value = text.partition("=")
-            if not (key.isidentifier() and equals):
-                raise InputError(f"--option {text!r}: expected KEY=VALUE, such as rows=blocked")
-            options[key] = _scalar(value)
-        return {"format": self.format, **options}
-
-
-@dataclasses.dataclass(frozen=True)
 class Fit(Reader):
     """Reconstruct 3D shapes and cameras from 2D landmarks or labelled images, into a run folder."""
 
-    input: Positional[Path]
-    """2D landmarks, or labelled images for the methods that take them (jnrsfm info FILE says what is in it)."""
+    input: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE ...")]
+    """2D landmarks of any pose tool (several, or a pattern, make a clip each), or labelled images for the methods that
+    take them (jnrsfm info FILE says what is in it)."""
     out: Annotated[Path, arg(metavar="RUN")]
     """Run folder: new or empty, unless --resume."""
     method: str = DEFAULT_METHOD
@@ -95,13 +56,17 @@ class Fit(Reader):
         from jnrsfm.types import LabelledImages
 
         images = getattr(info, "takes", None) is LabelledImages
-        landmarks: Any = (io.read_images if images else io.read_landmarks)(self.input, **self.reading)
+        landmarks: Any = (
+            io.read_images(_only(self.input), **self.reading)
+            if images
+            else read_said(self.input, self.reading, self.quiet)
+        )
         reference = _read_reference(self.reference)
         camera = None if self.camera == "auto" else self.camera
         if self.drop_empty and not images:
             landmarks, kept = io.drop_empty(landmarks, camera or landmarks.camera or "orthographic")
             reference = None if reference is None else reference.select(kept)
-        with _named(self.input):
+        with _named(self.input[0]):
             result = api.fit(
                 landmarks,
                 method=info.name,
@@ -166,11 +131,12 @@ class Lift(Reader):
     def run(self) -> Answer:
         """Load, lift, write."""
         _check_output(self.out, self.input)
-        from jnrsfm import api
+        from jnrsfm import api, io
         from jnrsfm.types import LabelledImages
 
         model = api.load(self.run_folder)
-        given = api.read(self.input, **self.reading)
+        images = io.holds_images(self.input, self.format)
+        given = api.read(self.input, **self.reading) if images else read_said([self.input], self.reading)
         reconstruction = model.lift(given, str(self.input))
         reconstruction.save(self.out)
         about, page = summary(reconstruction), None
@@ -222,48 +188,6 @@ class Report(Verb):
 
 
 @dataclasses.dataclass(frozen=True)
-class Convert(Reader):
-    """Copy landmarks, and 3D where there is any, from one file format to another."""
-
-    src: Annotated[Positional[Path], arg(metavar="SRC")]
-    """File to read."""
-    dst: Annotated[Positional[Path], arg(metavar="DST")]
-    """File to write; its extension names the format."""
-    drop_empty: bool = False
-    """Leave out the frames that show too few points for a fit."""
-
-    def run(self) -> Answer:
-        """Read and write."""
-        from jnrsfm import io
-
-        io.convert(self.src, self.dst, drop_empty=self.drop_empty, **self.reading)
-        return Answer({"src": self.src, "dst": self.dst}, f"wrote {self.dst}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Info(Reader):
-    """Say what a file or a folder of images holds: frames, points, gaps, clips, camera, 3D."""
-
-    file: Annotated[Positional[Path], arg(metavar="FILE")]
-    """Landmarks, a reconstruction, or labelled images: a folder, COCO annotations, a video."""
-    png: Annotated[Path | None, arg(metavar="OUT.PNG")] = None
-    """Write a picture of it: of images a contact sheet with their landmarks."""
-
-    def run(self) -> Answer:
-        """Read and describe."""
-        from jnrsfm import io
-
-        if io.holds_images(self.file, self.format):
-            return image_answer(self.file, self.reading, self.png)
-        if self.png is not None:
-            raise InputError(
-                f"{self.file}: --png draws images: name a folder of images, annotations or a video"
-            )
-        found = io.info(self.file, **self.reading)
-        return Answer(found, io.format_info(found))
-
-
-@dataclasses.dataclass(frozen=True)
 class Methods(Verb):
     """List the methods and what each can take."""
 
@@ -289,20 +213,9 @@ class Methods(Verb):
         return Answer({"methods": data}, table(rows))
 
 
-def image_answer(path: Path, reading: dict[str, Any], png: Path | None) -> Answer:
-    """What `info` says of a set of images; its contact sheet written where wished."""
-    from jnrsfm import io, report
-
-    found, images = io.image_info(path, **reading)
-    text = io.format_images(found)
-    if png is not None:
-        found["png"] = str(report.write_contact_sheet(png, images))
-        text += f"\nwrote {png}"
-    return Answer(found, text)
-
-
 VERBS: dict[str, type[Verb]] = {
-    "demo": Demo, "fit": Fit, "lift": Lift, "eval": Eval, "report": Report, "convert": Convert, "info": Info,
+    "demo": Demo, "fit": Fit, "lift": Lift, "eval": Eval, "report": Report, "convert": Convert, "clean": Clean,
+    "info": Info,
     "methods": Methods,
 }  # fmt: skip
 
@@ -314,6 +227,13 @@ def method_info(name: str) -> Any:
     if name not in METHODS:
         raise InputError(f"unknown method {name!r}: choose from {', '.join(METHODS)}")
     return METHODS[name]
+
+
+def _only(paths: Any) -> Path:
+    """The one path. Raises InputError where there are more."""
+    if len(paths) != 1:
+        raise InputError(f"{paths[1]}: one argument too many: methods of images take one folder or file")
+    return paths[0]
 
 
 def _read_reference(path: Path | None) -> Any:
@@ -346,10 +266,3 @@ def _named(path: Path) -> Iterator[None]:
         if subject != "landmarks" or not colon:
             raise
         raise type(error)(f"{path}: {rest}") from error
-
-
-def _scalar(text: str) -> int | float | str:
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    return text

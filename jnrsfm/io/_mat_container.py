@@ -1,7 +1,8 @@
 """Variables of a MATLAB file as NumPy arrays, whichever version wrote it.
 
-Versions 4 to 7.2 by SciPy; 7.3 is HDF5 and needs h5py (the extra `files`). Numbers, logicals, text and cells
-of text come back; all else (structs, objects, function handles) is refused where its name is wanted.
+Versions 4 to 7.2 by a bounded reader of our own (`_mat5`); 7.3 is HDF5 and needs h5py (the extra `files`). Numbers,
+logicals, text and cells of text come back; all else (structs, objects, function handles) is refused where its name is
+wanted.
 """
 
 import warnings
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.errors import InputError
+from jnrsfm.io import _mat5
+from jnrsfm.io._hdf5 import as_text, open_hdf5
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -46,14 +49,10 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _load_classic(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    from scipy.io import loadmat, whosmat
-
-    present = [str(entry[0]) for entry in whosmat(str(path))]
-    wanted = [n for n in names if n in present]
-    if not wanted:
+    found, present = _mat5.load(path, names)
+    if not found:
         _refuse_without(path, present)
-    loaded = loadmat(str(path), variable_names=wanted, chars_as_strings=True)
-    return {n: _plain(path, n, loaded[n]) for n in wanted if n in loaded}
+    return {n: _plain(path, n, value) for n, value in found.items()}
 
 
 def _refuse_without(path: Path, present: Sequence[str]) -> None:
@@ -63,16 +62,17 @@ def _refuse_without(path: Path, present: Sequence[str]) -> None:
 
 def _plain(path: Path, name: str, value: Any) -> np.ndarray:
     """A dense array of numbers or text."""
-    if hasattr(value, "toarray"):
-        if np.prod(value.shape, dtype=float) > 1e9:
-            raise InputError(f"{path}: key '{name}': a sparse matrix of shape {value.shape} is too large")
-        value = value.toarray()
+    if isinstance(value, _mat5.Other):
+        raise InputError(
+            f"{path}: key '{name}': is a {value.kind}, expected numbers or text: save a plain matrix"
+        )
     array = np.asarray(value)
     if array.dtype == object:
-        cells = [np.asarray(cell) for cell in array.reshape(-1)]
-        if not all(c.dtype.kind == "U" and c.size == 1 for c in cells):
+        cells = [np.asarray(cell) for cell in array.reshape(-1, order="F")]
+        cells = [c if c.dtype.kind == "U" or c.size else np.array([""]) for c in cells]
+        if not all(c.dtype.kind == "U" and c.size <= 1 for c in cells):
             raise InputError(f"{path}: key '{name}': is a cell or struct, expected numbers or a cell of text")
-        return np.array([str(c.reshape(())) for c in cells])
+        return np.array([str(c.reshape(())) if c.size else "" for c in cells])
     if array.dtype.kind not in "biufcU":
         raise InputError(
             f"{path}: key '{name}': is a {array.dtype}, expected numbers or text: save a plain matrix"
@@ -88,24 +88,25 @@ def _load_hdf5(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
             f"{path}: MATLAB 7.3 files need h5py: pip install 'jnrsfm[files]', or save with -v7 in MATLAB"
         ) from error
     found = {}
-    with h5py.File(path, "r") as file:
-        present = [n for n in file if not n.startswith("#")]
+    with open_hdf5(path) as file:
+        present = [n for n in file.names() if not n.startswith("#")]
         wanted = [n for n in names if n in present]
         if not wanted:
             _refuse_without(path, present)
         for name in wanted:
-            item = file[name]
-            if not isinstance(item, h5py.Dataset):
+            if not file.is_array(name):
                 raise InputError(f"{path}: key '{name}': is a struct or sparse matrix: save a plain matrix")
-            if item.dtype == h5py.ref_dtype:
-                cells = [file[ref] for ref in item[()].reshape(-1)]
-                found[name] = np.array([_text(np.asarray(cell[()])) for cell in cells])
+            value = file.array(name)
+            if value.dtype == h5py.ref_dtype:
+                cells = [file.array(file.named(ref)) for ref in value.reshape(-1)]
+                found[name] = np.array([_text(cell) for cell in cells])
                 continue
-            value = np.asarray(item[()])
-            if item.attrs.get("MATLAB_empty", 0):
-                value = np.zeros(tuple(int(n) for n in value.reshape(-1)))
-            kind = item.attrs.get("MATLAB_class", b"")
-            if kind in (b"char", "char"):
+            if file.attribute("MATLAB_empty", name):
+                shape = tuple(int(n) for n in value.reshape(-1))
+                if not 0 < len(shape) < 8 or np.prod(np.asarray(shape, float)) > 0:
+                    raise InputError(f"{path}: key '{name}': is marked empty and is not: save it again")
+                value = np.zeros(shape)
+            if as_text(file.attribute("MATLAB_class", name) or "") == "char":
                 found[name] = np.array(_text(value))
             else:
                 # MATLAB stores by columns, so HDF5 shows every array with its axes reversed.

@@ -5,6 +5,7 @@ import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jnrsfm.errors import InputError
 from jnrsfm.types import Landmarks, Reconstruction
@@ -17,7 +18,9 @@ class Format:
     `read_landmarks(path, **options)` is required; its keyword-only arguments are the options that a user
     may pass. `read_reference(path, **options)` returns None where the file holds no 3D. `sniff(path)` looks
     at the first bytes of a file whose extension says nothing (or is shared) and must not raise InputError.
-    `write(path, landmarks, reference, **options)` is None for formats that are only read.
+    `write(path, landmarks, reference, **options)` is None for formats that are only read. `parse(path)` is what a
+    pose tool's file holds as stored (`jnrsfm.io.Pose`), where that is settled afterwards. `folder`: it may be a
+    folder of files.
     """
 
     name: str
@@ -27,6 +30,8 @@ class Format:
     read_reference: Callable[..., Reconstruction | None] | None = None
     write: Callable[..., None] | None = None
     sniff: Callable[[Path], bool] | None = None
+    parse: Callable[[Path], Any] | None = None
+    folder: bool = False
 
 
 _formats: dict[str, Format] = {}
@@ -71,17 +76,44 @@ def existing_file(path) -> Path:
     return path
 
 
+def existing(path) -> Path:
+    """`path` as a Path to a readable file, or to a folder that a format reads. Raises InputError."""
+    try:
+        folder = Path(path).expanduser()
+        if folder.is_dir() and any(
+            f.folder and f.sniff is not None and f.sniff(folder) for f in _formats.values()
+        ):
+            return folder
+    except (OSError, ValueError, RuntimeError, TypeError):
+        return existing_file(path)
+    return existing_file(path)
+
+
 def detect(path: Path) -> Format:
-    """The format of a file: the only one with its extension, else the first whose `sniff` accepts it."""
+    """The format of a file: by a look inside where one says, first at those of its extension; else the only one with
+    its extension. A format without `sniff` goes by its extension alone. Raises InputError."""
     suffix = path.suffix.lower()
     named = [f for f in _formats.values() if suffix and suffix in f.extensions]
-    if len(named) == 1:
-        return named[0]
-    for fmt in named or _formats.values():
-        if fmt.sniff is not None and fmt.sniff(path):
+    if path.is_dir():
+        named = [f for f in _formats.values() if f.folder]
+    silent = [f for f in named if f.sniff is None]
+    for fmt in (*named, *(f for f in _formats.values() if f not in named)):
+        if fmt.sniff is not None and (fmt is not _formats.get(GENERIC)) and fmt.sniff(path):
             return fmt
-    known = "; ".join(f"{f.name} ({' '.join(f.extensions)})" for f in _formats.values())
-    raise InputError(f"{path}: the format is not recognised: name it with format=... from {known}")
+    if len(named) == 1 or silent:
+        return (silent or named)[0]
+    generic = _formats.get(GENERIC)
+    if generic is not None and (generic in named or (generic.sniff is not None and generic.sniff(path))):
+        return generic
+    among = named or _formats.values()
+    known = "; ".join(f"{f.name} ({' '.join(f.extensions)})" for f in among)
+    raise InputError(
+        f"{path}: the format is not recognised: name it with --format (in Python format=) from {known}"
+    )
+
+
+GENERIC = "npz"
+"""The format of an archive that no other claims: its reader says best what is missing."""
 
 
 def for_writing(path: Path, name: str | None) -> Format:

@@ -50,7 +50,7 @@ def check_landmarks(
         )
     visible = np.asarray(landmarks.visible)
     count = visible.sum(1)
-    mend = "drop such frames (jnrsfm.io.drop_empty) or fill them in"
+    mend = "leave them out (--drop-empty; in Python jnrsfm.io.drop_empty) or fill them in"
     if (count == 0).any():
         raise InputError(f"{where}: {frames_text(count == 0)}: all points are missing: {mend}")
     few = count < MIN_VISIBLE[camera]
@@ -87,12 +87,15 @@ def drop_empty(landmarks: Landmarks, camera: str = "orthographic") -> tuple[Land
     """The landmarks without the frames that a fit refuses, and the indices of the frames kept.
 
     Dropping is never silent: a clip then steps over the dropped frames, and a reference must be cut
-    alike (`reference.select(kept)`). Raises InputError where no frame is left.
+    alike (`reference.select(kept)`). The numbers of the frames kept are in `frame_index`. Raises InputError where no
+    frame is left.
     """
     kept = np.flatnonzero(usable_frames(landmarks, camera))
     if not len(kept):
         least = MIN_VISIBLE[camera]
         raise InputError(f"landmarks: no frame has {least} visible points ({camera}): check the file's gaps")
+    if landmarks.frame_index is None:
+        landmarks = landmarks.replace(frame_index=np.arange(landmarks.n_frames, dtype=np.int32))
     return landmarks.select(kept), kept
 
 

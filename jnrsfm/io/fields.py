@@ -37,6 +37,7 @@ class Fields:
     arrays: Mapping[str, np.ndarray]
     sizes: dict[str, int] = dataclasses.field(default_factory=dict)
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)  # the file's own names of keys
+    present: Sequence[str] = ()  # all keys of the file, also those that nobody reads
 
     def __contains__(self, key: str) -> bool:
         return key in self.arrays
@@ -53,7 +54,7 @@ class Fields:
         """Raise InputError where the key is absent, naming those at hand and a near miss."""
         if key in self.arrays:
             return
-        have = sorted(self.arrays)
+        have = sorted({*self.arrays, *self.present})
         near = difflib.get_close_matches(key, have, n=1, cutoff=0.6)
         found = (
             f"it has {', '.join(have[:12])}{' ...' if len(have) > 12 else ''}" if have else "it has no keys"

@@ -34,7 +34,7 @@ IMAGE, SHAPE, CAMERA = "W", ("S", "P3_gt"), "Rs"
 SEEN, MISSING = ("mask", "visible", "vis", "M"), ("MD", "missing")
 EXTRA = (
     "list", "edges", "symmetric", "names", "clip", "category", "category_order", "fps", "camera", "rows",
-    "intrinsics", "confidence", "defined", "reference_camera",
+    "intrinsics", "confidence", "defined", "reference_camera", "frame_index",
 )  # fmt: skip
 VARIABLES = (IMAGE, *SHAPE, CAMERA, *SEEN, *MISSING, *EXTRA)
 
@@ -319,7 +319,7 @@ def _extras(raw: Fields, n_points: int, arrays: dict[str, Any]) -> None:
         pairs = pairs - 1 if pairs.min() >= 1 else pairs
         check_pairs(pairs, n_points, raw.where, key)
         arrays["symmetric" if key == "symmetric" else "edges"] = pairs
-    for key in ("names", "clip", "category", "category_order", "fps", "camera"):
+    for key in ("names", "clip", "frame_index", "category", "category_order", "fps", "camera"):
         if key in raw:
             value = np.asarray(raw.arrays[key])
             single = value.size == 1 and key in ("fps", "camera", "category")
@@ -356,6 +356,8 @@ def write(
         out["names"] = arrays["names"].astype(object)
     if "sequence" in arrays:
         out["clip"] = arrays["sequence"].astype(np.float64)[:, None]
+    if "frame_index" in arrays:
+        out["frame_index"] = arrays["frame_index"].astype(np.float64)[:, None]
     if "category" in arrays:
         labels = arrays.get("categories", np.arange(int(arrays["category"].max()) + 1).astype(str))
         out["category"], out["category_order"] = (

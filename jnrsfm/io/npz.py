@@ -2,7 +2,7 @@
 
 Keys (`F` frames, `P` points): `points2d (F, P, 2)` is required; NaN is missing. Optional: `visible (F, P)`,
 `confidence (F, P)` in [0, 1], `defined (F, P)`, `intrinsics (3, 3)` or `(F, 3, 3)`, `sequence` or `clip
-(F,)`, `category` (one text, one for each frame, or codes into `categories`), `edges (E, 2)` and
+(F,)`, `frame_index (F,)`, `category` (one text, one for each frame, or codes into `categories`), `edges (E, 2)` and
 `symmetric (S, 2)` 0-based, `names (P,)`, `camera`, `fps`; with a reference `points3d (F, P, 3)`,
 `rotations (F, 3, 3)`, `translations (F, 3)`, `scale (F,)`, `valid3d (F, P)`. Other keys are ignored, but a
 near miss of a known one is refused. Files are read with `allow_pickle=False`.
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.errors import InputError
+from jnrsfm.io._archive import check_sizes
 from jnrsfm.io._registry import Format, existing_file
 from jnrsfm.io.fields import Fields, reject_typos
 from jnrsfm.io.schema import KEYS, LANDMARK_KEYS, landmarks_from_fields, reference_from_fields
@@ -38,6 +39,7 @@ def load_fields(path, keys: Iterable[str] = KEYS) -> Fields:
         if start[:2] == b"PK":
             raise InputError(f"{path}: the npz is truncated (no zip directory): write or copy it again")
         raise InputError(f"{path}: is not an npz file (a zip of arrays): check the file or name its format")
+    check_sizes(path)
     arrays = {}
     key = "?"
     try:
@@ -66,7 +68,7 @@ def load_fields(path, keys: Iterable[str] = KEYS) -> Fields:
             raise InputError(
                 f"{path}: key '{key}': is not an array (.npy) inside the zip: save with np.savez"
             )
-    fields = Fields(str(path), arrays)
+    fields = Fields(str(path), arrays, present=present)
     reject_typos(fields, LANDMARK_KEYS, KEYS, present)
     return fields
 
@@ -93,6 +95,7 @@ def landmark_arrays(landmarks: Landmarks) -> dict[str, Any]:
         "sequence",
         "category",
         "edges",
+        "frame_index",
     ):
         arrays[key] = getattr(landmarks, key)
     arrays["symmetric"] = landmarks.symmetric
@@ -118,7 +121,9 @@ def reconstruction_arrays(reconstruction: Reconstruction) -> dict[str, Any]:
         "gauge": np.array(r.gauge),
         "points2d": r.points2d,
     }
-    for key in ("visible", "score", "valid3d", "sequence", "category", "mirror_margin", "edges", "symmetric"):
+    for key in (
+        "visible", "score", "valid3d", "sequence", "category", "mirror_margin", "edges", "symmetric", "frame_index",
+    ):  # fmt: skip
         arrays[key] = getattr(r, key)
     for key in ("names", "categories"):
         value = getattr(r, key)

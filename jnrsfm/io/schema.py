@@ -21,7 +21,7 @@ from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
 LANDMARK_KEYS = (
     "points2d", "visible", "confidence", "defined", "intrinsics", "clip", "sequence", "category",
-    "categories", "category_order", "edges", "symmetric", "names", "camera", "fps",
+    "categories", "category_order", "edges", "symmetric", "names", "camera", "fps", "frame_index",
 )  # fmt: skip
 REFERENCE_KEYS = (
     "points3d", "valid3d", "rotations", "translations", "scale", "rotations_fit", "scale_fit",
@@ -101,6 +101,7 @@ def landmarks_from_fields(fields: Fields) -> Landmarks:
         categories=categories,
         camera=read_camera(fields),
         fps=read_fps(fields),
+        frame_index=read_frame_index(fields),
     )
 
 
@@ -112,6 +113,11 @@ def read_fps(fields: Fields) -> float | None:
     if fps <= 0:
         raise fields.error("fps", f"is {fps:g}, expected a rate above 0")
     return fps
+
+
+def read_frame_index(fields: Fields) -> np.ndarray | None:
+    """`(frame,)` int32 numbers of the frames in their source."""
+    return fields.integers("frame_index", ("F",)).astype(np.int32) if "frame_index" in fields else None
 
 
 def reference_from_fields(fields: Fields) -> Reconstruction | None:
@@ -174,6 +180,7 @@ def reference_from_fields(fields: Fields) -> Reconstruction | None:
         categories=categories,
         mirror=read_text(fields, "mirror", "reference"),
         gauge=read_text(fields, "gauge", "reference"),
+        frame_index=read_frame_index(fields),
     )
 
 

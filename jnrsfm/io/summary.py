@@ -18,7 +18,8 @@ def describe(landmarks: Landmarks, reference: Reconstruction | None = None) -> d
     None), `clips` (`count`, `shortest`, `longest`), `confidence` (counts in ten bins from 0 to 1, of the
     visible points, or None), `ranges` (`x`, `y`: least and greatest), `categories` (frames by name),
     `edges`, `symmetric` (counts), `reference` (None, or `camera`, `known`: the fraction of 3D points known),
-    `problem` (why a fit with the file's camera, else an orthographic one, would refuse it, or None).
+    `problem` (why a fit would refuse it, with the camera that `fit` takes: the file's own, weak perspective for a
+    perspective one without intrinsics, else orthographic; or None), `fit_camera` (that camera).
     """
     visible = np.asarray(landmarks.visible)
     defined = np.ones_like(visible) if landmarks.defined is None else np.asarray(landmarks.defined)
@@ -47,8 +48,11 @@ def describe(landmarks: Landmarks, reference: Reconstruction | None = None) -> d
         labels = landmarks.categories or [str(c) for c in range(int(np.max(landmarks.category)) + 1)]
         counts = np.bincount(np.asarray(landmarks.category), minlength=len(labels))
         categories = {str(label): int(c) for label, c in zip(labels, counts, strict=True)}
+    camera = landmarks.camera or "orthographic"
+    if camera == "perspective" and landmarks.intrinsics is None:
+        camera = "weak-perspective"  # as `fit` does
     try:
-        check_landmarks(landmarks, landmarks.camera or "orthographic", "the landmarks")
+        check_landmarks(landmarks, camera, "the landmarks")
         problem = None
     except InputError as error:
         problem = str(error)
@@ -71,6 +75,7 @@ def describe(landmarks: Landmarks, reference: Reconstruction | None = None) -> d
         "symmetric": 0 if landmarks.symmetric is None else len(landmarks.symmetric),
         "reference": None if reference is None else _describe_reference(reference),
         "problem": problem,
+        "fit_camera": camera,
     }
 
 
@@ -103,6 +108,10 @@ def format_info(found: dict[str, Any], rows: int = 20) -> str:
 
     if "path" in found:
         line("file", f"{found['path']} ({found['format']})")
+    for note in found.get("notes", ()):
+        line("settled", note)
+    for note in found.get("remarks", ()):
+        line("look at", note)
     line("frames", found["frames"])
     line("points", found["points"])
     clips = found["clips"]
@@ -130,7 +139,8 @@ def format_info(found: dict[str, Any], rows: int = 20) -> str:
         )
     else:
         line("reference 3D", "none")
-    line("ready to fit", "yes" if found["problem"] is None else f"no: {found['problem']}")
+    ready = f"yes, {found['fit_camera']} camera"
+    line("ready to fit", ready if found["problem"] is None else f"no: {found['problem']}")
     if found["confidence"]:
         top = max(found["confidence"]) or 1
         lines.append("confidence of the visible points")

@@ -4,6 +4,7 @@
 figure. What is shown is chosen by the type of the result (`PANELS`).
 """
 
+from jnrsfm.report.contact import write_landmark_sheet as write_landmark_sheet
 from jnrsfm.report.contact_sheet import contact_sheet as contact_sheet
 from jnrsfm.report.contact_sheet import write_contact_sheet as write_contact_sheet
 from jnrsfm.report.contents import PANELS as PANELS
@@ -29,5 +30,6 @@ PANELS.register(Reconstruction, Panels(scene_of, page_html, draw))
 
 __all__ = [
     "PANELS", "Contents", "Panels", "Photo", "Scene", "build_scene", "contact_sheet", "figure", "for_result",
-    "photographs", "read_photos", "shown_images", "write_contact_sheet", "write_photos", "write_report", "write_still",
+    "photographs", "read_photos", "shown_images", "write_contact_sheet", "write_landmark_sheet", "write_photos",
+    "write_report", "write_still",
 ]  # fmt: skip

@@ -1,5 +1,9 @@
 """Records with every field filled, and how to compare them."""
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
 
@@ -80,3 +84,12 @@ def reconstruction(rng, rotations):
         mirror="sequence",
         gauge="unit RMS",
     )
+
+
+@pytest.fixture(scope="session")
+def tools() -> ModuleType:
+    """The module `tools.py` beside this file: small files in the layouts of other tools."""
+    spec = importlib.util.spec_from_file_location("io_tools", Path(__file__).with_name("tools.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

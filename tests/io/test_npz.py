@@ -267,7 +267,7 @@ def test_unknown_3d_of_a_reference(rng, tmp_path):
 
 
 def test_an_absent_key_names_what_is_there(tmp_path):
-    with pytest.raises(InputError, match=r"key 'points2d' is absent \(it has no keys\)"):
-        io.read_landmarks(save(tmp_path / "a.npz", {"tracks": np.ones((F, P, 2))}))
+    with pytest.raises(InputError, match=r"key 'points2d' is absent \(it has keypoints_xy\)"):
+        io.read_landmarks(save(tmp_path / "a.npz", {"keypoints_xy": np.ones((F, P, 2))}))
     with pytest.raises(InputError, match=r"'points2d' is absent \(it has names, visible\)"):
         io.read_landmarks(save(tmp_path / "a.npz", {"visible": MASK, "names": ["a"] * P}))

@@ -19,8 +19,8 @@ def test_content_decides_where_the_extension_does_not(landmarks, same_record, tm
     (tmp_path / "x.data").write_text("hello")
     with pytest.raises(InputError, match=r"not recognised.*npz \(\.npz\); matlab \(\.mat\)"):
         io.read_landmarks(tmp_path / "x.data")
-    with pytest.raises(InputError, match="unknown format 'csv': choose from npz, matlab"):
-        io.read_landmarks(tmp_path / "x.data", format="csv")
+    with pytest.raises(InputError, match="unknown format 'xls': choose from npz, matlab"):
+        io.read_landmarks(tmp_path / "x.data", format="xls")
     with pytest.raises(InputError, match="has no option 'rows': its options are: none"):
         io.read_landmarks(tmp_path / "npz.data", rows="blocked")
 

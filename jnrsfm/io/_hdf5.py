@@ -1,0 +1,145 @@
+"""HDF5 read with bounds: no external links or storage, no shapes beyond what the file can hold, one line of error."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jnrsfm.errors import InputError
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_FREE = 16_000_000  # bytes that any file may ask for
+_RATIO = 200  # bytes of array for each byte of file: more than compressed coordinates ever reach
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file starts like HDF5."""
+    with open(path, "rb") as stream:
+        return stream.read(8) == SIGNATURE
+
+
+class Hdf5:
+    """An open HDF5 file: names of a group, arrays and attributes by path."""
+
+    def __init__(self, file: Any, path: Path):
+        self._file, self.path = file, path
+        self._most = max(_FREE, _RATIO * path.stat().st_size)
+
+    def names(self, group: str = "/") -> list[str]:
+        """What a group holds, sorted; empty where there is no such group."""
+        item = self._find(group)
+        return sorted(str(n) for n in item) if hasattr(item, "keys") else []
+
+    def __contains__(self, name: str) -> bool:
+        return self._find(name) is not None
+
+    def _find(self, name: str) -> Any:
+        """The object at a path. Raises InputError for a link that leaves the file."""
+        import h5py
+
+        item = self._file
+        for part in [p for p in name.split("/") if p]:
+            if not isinstance(item, h5py.Group):
+                return None
+            link = item.get(part, getlink=True)
+            if link is None:
+                return None
+            if not isinstance(link, h5py.HardLink):
+                raise InputError(
+                    f"{self.path}: '{name}' is a link to another place: copy the data into the file"
+                )
+            item = item[part]
+        return item
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of an array; () where there is none."""
+        item = self._find(name)
+        return tuple(getattr(item, "shape", None) or ())
+
+    def is_array(self, name: str) -> bool:
+        """Whether there is an array of that name."""
+        import h5py
+
+        return isinstance(self._find(name), h5py.Dataset)
+
+    def named(self, reference: Any) -> str:
+        """The path of the object that a reference of the file leads to."""
+        return str(self._file[reference].name)
+
+    def array(self, name: str) -> np.ndarray:
+        """An array, read whole. Raises InputError where it is absent, lies elsewhere, or is too large to be true."""
+        import h5py
+
+        item = self._find(name)
+        if not isinstance(item, h5py.Dataset):
+            raise InputError(
+                f"{self.path}: '{name}' is absent or no array (it has {', '.join(self.names())[:200]})"
+            )
+        if item.external or item.is_virtual:
+            raise InputError(f"{self.path}: '{name}' keeps its data in another file: copy them into this one")
+        if item.shape is None:
+            raise InputError(f"{self.path}: '{name}' is empty: check the file")
+        size = float(np.prod(np.asarray(item.shape, float))) * max(item.dtype.itemsize, 1)
+        if size > self._most or (size > _FREE and item.id.get_storage_size() * 1000.0 < size):
+            raise InputError(
+                f"{self.path}: '{name}' declares {item.dtype} of shape {item.shape}, more than the file can hold"
+            )
+        for axis in item.chunks or ():
+            if axis * item.dtype.itemsize > self._most:
+                raise InputError(
+                    f"{self.path}: '{name}' declares chunks of {item.chunks}: the file is damaged"
+                )
+        return np.asarray(item[()])
+
+    def dimensions(self, name: str) -> list[str]:
+        """Names of the dimensions of an array, as netCDF attaches them; "" where one has none."""
+        item = self._find(name)
+        return [d[0].name.rpartition("/")[2] if len(d) else "" for d in item.dims] if item is not None else []
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of text; () where it is absent or holds something else."""
+        if name not in self or not self.shape(name):
+            return ()
+        array = self.array(name).reshape(-1)
+        return tuple(as_text(v) for v in array) if array.dtype.kind in "SUO" else ()
+
+    def attribute(self, name: str, group: str = "/") -> Any:
+        """An attribute, None where absent."""
+        item = self._find(group)
+        if item is None or name not in item.attrs:
+            return None
+        attribute = item.attrs.get_id(name)
+        if attribute.get_storage_size() > self._most:
+            raise InputError(f"{self.path}: attribute '{name}' is larger than the file can hold")
+        return item.attrs[name]
+
+
+def as_text(value: Any) -> str:
+    """Bytes or text as text."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray) and value.size == 1:
+        return as_text(value.reshape(-1)[0])
+    return str(value)
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[Hdf5]:
+    """The file, open for reading. Raises InputError, one line, whatever is wrong inside."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(f"{path}: HDF5 files need h5py: pip install 'jnrsfm[files]'") from error
+    try:
+        with h5py.File(path, "r") as file:
+            yield Hdf5(file, path)
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{path}: an array is too large for this machine's memory") from error
+    # A damaged file can raise nearly anything from the parser.
+    except Exception as error:
+        cause = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        raise InputError(f"{path}: cannot be read as HDF5 ({cause}): write or copy it again") from error
