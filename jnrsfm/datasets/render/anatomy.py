@@ -22,7 +22,8 @@ class Part:
     metres.
 
     `squeeze` stretches the radii along the three axes of the frame, about the line. `label` names it in
-    part masks, `material` in the looks of the body."""
+    part masks, `material` in the looks of the body. With `box` it is a box about `start` instead, `squeeze`
+    its half lengths."""
 
     label: str
     frame: str
@@ -31,6 +32,12 @@ class Part:
     radii: Triple
     material: str
     squeeze: Triple = (1, 1, 1)
+    box: bool = False
+
+
+def block(label: str, frame: str, at: Triple, half: Triple, material: str) -> Part:
+    """A box with edges along the axes of its frame; `half` its lengths."""
+    return Part(label, frame, at, at, (0, 0), material, half, box=True)
 
 
 def ball(label: str, frame: str, at: Triple, radii: Triple, material: str) -> Part:
@@ -116,6 +123,7 @@ class Body:
     texture: np.ndarray
     labels: tuple[str, ...]
     materials: tuple[str, ...]
+    box: tuple[bool, ...]
     radius: np.ndarray
 
 
@@ -152,16 +160,14 @@ def assemble(parts: Sequence[Part], frames: Frames) -> Body:
     linear, origin, size = [], [], []
     for part in parts:
         squeeze = np.array(part.squeeze, float)
-        start, end = np.array(part.start) / squeeze, np.array(part.end) / squeeze
-        turn, length = _along(start, end)
         at, rotation = frames.placed[part.frame]
+        turn, length, (a, b), first = np.eye(3), 0.0, part.radii, part.start
+        if not part.box:
+            turn, length = _along(np.array(part.start) / squeeze, np.array(part.end) / squeeze)
+            if length <= abs(a - b):  # one ball holds the other
+                first, a, b, length = (part.end if b > a else part.start), max(a, b), max(a, b), 0.0
         linear.append(rotation @ (squeeze[:, None] * turn))
-        origin.append(at + rotation @ np.array(part.start, float))
-        a, b = part.radii
-        if length <= abs(a - b):  # one ball holds the other
-            if b > a:
-                origin[-1] = at + rotation @ np.array(part.end, float)
-            a, b, length = max(a, b), max(a, b), 0.0
+        origin.append(at + rotation @ np.array(first, float))
         size.append((length, a, b))
     world = np.stack(linear, 1), np.stack(origin, 1)
     texture = np.concatenate([world[0][0], world[1][0][..., None]], -1)
@@ -173,19 +179,22 @@ def assemble(parts: Sequence[Part], frames: Frames) -> Body:
         texture=texture,
         labels=tuple(p.label for p in parts),
         materials=tuple(p.material for p in parts),
-        radius=_radius(frames.points[0], world[0][0], world[1][0], sizes),
+        box=tuple(p.box for p in parts),
+        radius=_radius(frames.points[0], world[0][0], world[1][0], sizes, np.array([p.box for p in parts])),
     )
 
 
-def _radius(points, linear, origin, size):
+def _radius(points, linear, origin, size, box):
     """How deep each of `points (point, 3)` lies in the deepest of the shapes that hold it; 0 outside all of
     them."""
     q = np.einsum("kij,kpj->kpi", np.linalg.inv(linear), points[None] - origin[:, None])
     length, a, b = (size[:, i, None] for i in range(3))
     s = np.clip((length * q[..., 2] - a * (a - b)) / np.maximum(length**2 - (a - b) ** 2, 1e-12), 0, 1)
     gap = a - s * (a - b) - np.linalg.norm(q - np.stack([0 * s, 0 * s, s * length], -1), axis=-1)
-    stretch = np.linalg.norm(linear, axis=1).max(-1)
-    return (np.maximum(gap, 0) * stretch[:, None]).max(0)
+    stretch = np.linalg.norm(linear, axis=1)
+    in_cone = gap * stretch.max(-1)[:, None]
+    in_box = ((1 - np.abs(q)) * stretch[:, None]).min(-1)
+    return np.maximum(np.where(box[:, None], in_box, in_cone), 0).max(0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +210,7 @@ class Figure:
     standing: bool
     ground: float
     elevation: tuple[float, float]
+    feet: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

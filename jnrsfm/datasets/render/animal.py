@@ -19,6 +19,8 @@ from jnrsfm.datasets.render.anatomy import (
 )
 from jnrsfm.datasets.render.person import SIDES
 
+FEET = ("left_front_paw", "right_front_paw", "left_hind_paw", "right_hind_paw")
+
 
 def _motion(frames: int, fps: float, turning: float, rng) -> Motion:
     gait = list(GAITS)[rng.choice(4, p=(0.3, 0.25, 0.25, 0.2))]
@@ -289,4 +291,4 @@ def _body(motion: Motion, rng) -> tuple[Body, Dress]:
     return assemble(parts, f), lambda rng: _materials(f, rng)
 
 
-ANIMAL = Figure(motion=_motion, body=_body, standing=True, ground=0.025, elevation=(-2.0, 40.0))
+ANIMAL = Figure(motion=_motion, body=_body, standing=True, ground=0.025, elevation=(-2.0, 40.0), feet=FEET)

@@ -36,8 +36,11 @@ WIDTHS = Looks(3, 3, 3, 4, 3, 3, 3, 3, 1, 1, 12)
 
 
 class Light(NamedTuple):
-    """Light of one picture. `direction (3,)` to the lamp and `up (3,)`, camera frame; colours `lamp`,
-    `sky`, `ground (3,)`; `grain` of the sensor and its `seed`."""
+    """Light of one picture.
+
+    `direction (3,)` to the lamp and `up (3,)`, camera frame; colours `lamp`, `sky`, `ground (3,)`; `grain`
+    of the sensor and its `seed`. `across (2, 3)`: two directions at right angles to the lamp's, and `bounds
+    (cones and boxes, 4)` of the shapes along them, for shadows."""
 
     direction: Any
     up: Any
@@ -46,6 +49,8 @@ class Light(NamedTuple):
     ground: Any
     grain: Any
     seed: Any
+    across: Any
+    bounds: Any
 
 
 def _mixed(h):

@@ -13,22 +13,18 @@ from jnrsfm.datasets.render.appearance import WIDTHS, Light, Looks
 from jnrsfm.datasets.render.cast import Shapes
 from jnrsfm.datasets.render.config import RenderedFigures
 from jnrsfm.datasets.render.figures import FIGURES
-from jnrsfm.datasets.render.scene import BOXES, CONES, Clip, make_clip
-from jnrsfm.datasets.render.shapes import image_bounds
-from jnrsfm.datasets.render.truth import RenderedImages, boxes_of
-from jnrsfm.types import Cameras, Landmarks, Reconstruction
+from jnrsfm.datasets.render.scene import BODY_BOXES, BODY_CONES, BOXES, CONES, Clip, make_clip
+from jnrsfm.datasets.render.shapes import bounds_of
+from jnrsfm.datasets.render.truth import RenderedImages, record
 
-BODY_CONES = 56
 POSES = 8  # single images that share a body
 PARALLEL = 16  # images in one call of the device
 
 
 def _one_pose(motion: Motion, i: int) -> Motion:
+    cut = slice(i, i + 1)
     return dataclasses.replace(
-        motion,
-        points=motion.points[i : i + 1],
-        heading=motion.heading[i : i + 1],
-        sequence=motion.sequence[i : i + 1],
+        motion, points=motion.points[cut], heading=motion.heading[cut], sequence=motion.sequence[cut]
     )
 
 
@@ -54,34 +50,97 @@ def clips(config: RenderedFigures, start: int = 0, stop: int | None = None) -> I
             motion = _one_pose(motion, i)
             body = dataclasses.replace(body, linear=body.linear[i : i + 1], origin=body.origin[i : i + 1])
         rng = np.random.default_rng([config.seed, 2, c])
-        yield which, make_clip(config, figure, motion, body, dress(rng), BODY_CONES, rng)
+        yield which, make_clip(config, figure, motion, body, dress(rng), rng)
 
 
 def layout_of(config: RenderedFigures) -> kernel.Layout:
     """What is fixed at compilation."""
     width, height = config.shape
-    return kernel.Layout(
-        width, height, BODY_CONES + CONES, BOXES, config.smooth, config.shadows and config.lighting
-    )
+    return kernel.Layout(width, height, BODY_CONES + CONES, BODY_BOXES + BOXES, config.smooth, config.shadows)
+
+
+def _f32(x):
+    return np.asarray(x, np.float32)
+
+
+def placed(clip: Clip, frame: int, right: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Camera from local coordinates of all shapes at one frame; `right`: the camera moved to its right,
+    metres."""
+    rotation, translation = clip.rotations[frame], clip.translations[frame] - np.array([right, 0, 0])
+    return rotation @ clip.linear[frame], clip.origin[frame] @ rotation.T + translation
 
 
 def picture(clip: Clip, frame: int, right: float = 0.0) -> kernel.Picture:
-    """One frame of a clip for the device; `right`: by how many metres the camera is moved to its right."""
-    rotation, translation = clip.rotations[frame], clip.translations[frame] - np.array([right, 0, 0])
-    linear = rotation @ clip.linear[frame]
-    centre = clip.origin[frame] @ rotation.T + translation
+    """One frame of a clip for the device; `right` as in `placed`."""
+    linear, centre = placed(clip, frame, right)
     inverse = np.linalg.inv(linear)
     eye = -np.einsum("kij,kj->ki", inverse, centre)
-    bounds = image_bounds(linear, centre, clip.size, clip.live, BODY_CONES + CONES, BOXES)
-    f32 = lambda x: np.asarray(x, np.float32)
-    columns = np.split(f32(clip.looks), np.cumsum(WIDTHS)[:-1], axis=1)
-    light = {k: (v[frame] if k == "seed" else f32(v[frame])) for k, v in clip.light.items()}
+    kinds = (clip.size, clip.live, BODY_CONES + CONES, BODY_BOXES + BOXES)
+    lamp = clip.light["direction"][frame]
+    side = np.cross(lamp, np.eye(3)[np.argmin(np.abs(lamp))])
+    side /= np.linalg.norm(side)
+    across = np.stack([side, np.cross(lamp, side)])
+    light = {k: (v[frame] if k == "seed" else _f32(v[frame])) for k, v in clip.light.items()}
+    shade = _f32(bounds_of(linear, centre, *kinds, across))
+    columns = np.split(_f32(clip.looks), np.cumsum(WIDTHS)[:-1], axis=1)
     return kernel.Picture(
-        Shapes(f32(inverse), f32(eye), f32(clip.size), clip.live, f32(bounds)),
+        Shapes(_f32(inverse), _f32(eye), _f32(clip.size), clip.live, _f32(bounds_of(linear, centre, *kinds))),
         Looks(*columns),
-        Light(**light),
-        f32(clip.camera),
+        Light(**light, across=_f32(across), bounds=shade),
+        _f32(clip.camera),
     )
+
+
+def _stacked(records: list, count: int):
+    """Records one after the other in a batch of `count`, the last one repeated."""
+    records = records + [records[-1]] * (count - len(records))
+    return jax.tree.map(lambda *x: np.stack(x), *records)
+
+
+def camera_points(clip: Clip, frame: int) -> np.ndarray:
+    """Landmarks `(point, 3)` in the camera frame, float64."""
+    turn, path = clip.subject
+    world = clip.motion.points[frame] @ turn[frame].T + path[frame]
+    return world @ clip.rotations[frame].T + clip.translations[frame]
+
+
+def _draw(
+    waiting: list[tuple[Clip, int]], config: RenderedFigures, layout: kernel.Layout
+) -> dict[str, np.ndarray]:
+    """Pixels and probes of some frames, a row for each."""
+    here = _stacked([picture(*w) for w in waiting], PARALLEL)
+    seen = kernel.draw_all(here, layout)
+    points = np.ones((len(waiting), 48, 3), np.float32)
+    for row, w in zip(points, waiting, strict=True):
+        x = camera_points(*w)
+        row[: len(x)] = x
+    body = _stacked([w[0].label > 0 for w in waiting], PARALLEL)
+    mine, other = kernel.probe_all(here, body, layout, _stacked(list(points), PARALLEL))
+    out: dict[str, Any] = {
+        "image": seen.image,
+        "shape": seen.shape,
+        "depth": seen.depth,
+        "mine": mine,
+        "other": other,
+    }
+
+    def follow(name: str, there, moved):
+        frames = _stacked([kernel.Placed(*map(_f32, m)) for m in moved], PARALLEL)
+        out[f"flow_{name}"], out[f"hidden_{name}"] = kernel.follow_all(
+            seen.shape, seen.local, frames, there, layout
+        )
+
+    if config.flow:
+        for name, step in (("forward", 1), ("backward", -1)):
+            near = [(c, min(max(f + step, 0), config.clip - 1)) for c, f in waiting]
+            follow(name, _stacked([picture(*w) for w in near], PARALLEL), [placed(*w) for w in near])
+    if config.stereo:
+        right = [(c, f, c.baseline) for c, f in waiting]
+        there = _stacked([picture(*w) for w in right], PARALLEL)
+        second = kernel.draw_all(there, layout)
+        out |= {"right_image": second.image, "right_depth": second.depth, "right_shape": second.shape}
+        follow("right", there, [placed(*w) for w in right])
+    return {name: np.asarray(x)[: len(waiting)] for name, x in out.items()}
 
 
 def render_figures(
@@ -93,155 +152,18 @@ def render_figures(
     """
     layout = layout_of(config)
     found: list[tuple[int, Clip]] = []
-    images, shape, depth, probes = [], [], [], []
+    rows: list[dict[str, np.ndarray]] = []
     waiting: list[tuple[Clip, int]] = []
-
-    def flush():
-        if not waiting:
-            return
-        batch = [picture(*w) for w in waiting]
-        real = len(batch)
-        batch += [batch[-1]] * (PARALLEL - real)
-        stacked = jax.tree.map(lambda *x: np.stack(x), *batch)
-        seen = kernel.draw_all(stacked, layout)
-        points = [_camera_points(*w) for w in waiting]
-        width = max(len(p) for p in points)
-        padded = np.ones((PARALLEL, max(32, width), 3), np.float32)
-        for i, p in enumerate(points):
-            padded[i, : len(p)] = p
-        body = np.stack([w[0].label > 0 for w in waiting])
-        body = np.concatenate([body, np.repeat(body[-1:], PARALLEL - real, 0)])
-        mine, other = kernel.probe_all(stacked, body, layout, padded)
-        mine, other = np.asarray(mine), np.asarray(other)
-        for i, p in enumerate(points):
-            probes.append((p, mine[i, : len(p)], other[i, : len(p)]))
-        images.append(np.asarray(seen.image[:real]))
-        shape.append(np.asarray(seen.shape[:real]))
-        depth.append(np.asarray(seen.depth[:real]))
-        waiting.clear()
-        if progress is not None:
-            progress(len(probes), config.images)
-
+    done = 0
     for which, clip in clips(config):
         found.append((which, clip))
-        for f in range(config.clip):
-            waiting.append((clip, f))
-            if len(waiting) == PARALLEL:
-                flush()
-    flush()
-    return _record(
-        config, found, np.concatenate(images), np.concatenate(shape), np.concatenate(depth), probes
-    )
-
-
-def _camera_points(clip: Clip, frame: int) -> np.ndarray:
-    turn, path = clip.subject
-    world = clip.motion.points[frame] @ turn[frame].T + path[frame]
-    return (world @ clip.rotations[frame].T + clip.translations[frame]).astype(np.float32)
-
-
-def _record(config: RenderedFigures, found, images, shape, depth, probes) -> RenderedImages:
-    several = len(config.figures) > 1
-    width, height = config.shape
-    first = dict(reversed(found))
-    starts: dict[int, int] = {}
-    offset: dict[int, int] = {}
-    names: list[str] = []
-    part_names: list[str] = []
-    edges: list[np.ndarray] = []
-    pairs: list[np.ndarray] = []
-    total = 0
-    for which, name in enumerate(config.figures):
-        if which not in first:
-            continue
-        m = first[which].motion
-        starts[which] = total
-        names += [f"{name}:{n}" if several else n for n in m.names]
-        edges.append(m.edges + total)
-        if m.symmetric is not None:
-            pairs.append(m.symmetric + total)
-        total += len(m.names)
-        offset[which] = len(part_names)
-        labels = sorted(set(first[which].body.labels))
-        part_names += [f"{name}:{x}" if several else x for x in labels]
-    n = config.images
-    category = np.repeat(np.array([w for w, _ in found], np.int32), config.clip)
-    points2d, points3d = np.zeros((n, total, 2), np.float32), np.zeros((n, total, 3), np.float32)
-    defined, by_body, by_object, outside = (np.zeros((n, total), bool) for _ in range(4))
-    parts = np.zeros(shape.shape, np.uint8)
-    rotations, translations = np.zeros((n, 3, 3), np.float32), np.zeros((n, 3), np.float32)
-    intrinsics = np.zeros((n, 3, 3), np.float32)
-    row = 0
-    for which, clip in found:
-        label = np.where(clip.label > 0, clip.label + offset[which], 0).astype(np.uint8)
-        turn, path = clip.subject
-        f, cx, cy = clip.camera
-        for t in range(config.clip):
-            block = slice(starts[which], starts[which] + len(clip.motion.names))
-            _, mine, other = probes[row]
-            points3d[row, block] = clip.motion.points[t]
-            # Float64 from the source: the truth is rounded once.
-            world = clip.motion.points[t] @ turn[t].T + path[t]
-            x = world @ clip.rotations[t].T + clip.translations[t]
-            points2d[row, block] = f * x[:, :2] / x[:, 2:] + (cx, cy)
-            defined[row, block] = True
-            slack = 1.5 * clip.body.radius + 0.01 * clip.scale
-            by_body[row, block] = mine < x[:, 2] - slack
-            by_object[row, block] = other < x[:, 2] - slack
-            rotations[row] = clip.rotations[t] @ turn[t]
-            translations[row] = clip.rotations[t] @ path[t] + clip.translations[t]
-            intrinsics[row] = [[f, 0, cx], [0, f, cy], [0, 0, 1]]
-            parts[row] = label[shape[row]]
-            row += 1
-    xy = points2d
-    inside = (xy >= -0.5).all(-1) & (xy[..., 0] <= width - 0.5) & (xy[..., 1] <= height - 0.5)
-    outside = defined & ~inside
-    hidden = {"outside": outside, "object": by_object, "body": by_body}
-    visible = defined.copy()
-    for name in config.hide:
-        visible &= ~hidden[name]
-    sequence = np.repeat(np.arange(n // config.clip, dtype=np.int32), config.clip)
-    known: dict[str, Any] = {
-        "sequence": sequence,
-        "category": category if several else None,
-        "categories": config.figures if several else None,
-        "edges": np.concatenate(edges).astype(np.int32),
-        "symmetric": np.concatenate(pairs).astype(np.int32) if pairs else None,
-        "names": tuple(names),
-    }
-    cameras = Cameras(rotations, translations, intrinsics=intrinsics, model="perspective")
-    landmarks = Landmarks(
-        points2d=np.where(visible[..., None], points2d, 0).astype(np.float32),
-        visible=visible,
-        defined=defined if several else None,
-        intrinsics=intrinsics,
-        camera="perspective",
-        fps=config.fps,
-        **known,
-    )
-    reference = Reconstruction(
-        points3d=points3d,
-        cameras=cameras,
-        visible=visible,
-        valid3d=defined,
-        mirror="reference",
-        gauge="generated: metres",
-        **known,
-    )
-    return RenderedImages(
-        images=images,
-        mask=parts > 0,
-        parts=parts,
-        depth=depth,
-        landmarks=landmarks,
-        reference=reference,
-        hidden_by_body=by_body,
-        hidden_by_object=by_object,
-        outside=outside,
-        boxes=boxes_of(parts > 0),
-        sequence=sequence,
-        category=category,
-        categories=config.figures,
-        part_names=tuple(part_names),
-        config=config,
-    )
+        for frame in range(config.clip):
+            waiting.append((clip, frame))
+            done += 1
+            if len(waiting) == PARALLEL or done == config.images:
+                rows.append(_draw(waiting, config, layout))
+                waiting = []
+                if progress is not None:
+                    progress(done, config.images)
+    drawn = {name: np.concatenate([r[name] for r in rows]) for name in rows[0]}
+    return record(config, found, drawn)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jnrsfm.datasets.render import appearance, shapes
 from jnrsfm.datasets.render.appearance import WIDTHS, Light, Looks
-from jnrsfm.datasets.render.cast import Shapes, first_hit, tiled, untiled
+from jnrsfm.datasets.render.cast import Shapes, first_hit, in_the_shade, tiled, untiled
 
 TILE = 16
 # Where a pixel is looked at: its centre for the truth, and four points for the colour of its edges.
@@ -127,13 +127,38 @@ def _smoothed(colour, centre, corners, h: int, w: int):
     return out
 
 
+def _lit(picture: Picture, layout: Layout, depth, u, v, normal, shape):
+    """`(h, w)`: 0 in the shade, 1 in the light; edges of shadows are averaged over the neighbours of the
+    same shape."""
+    h, w = depth.shape
+    light = picture.light
+    # From a little above the surface, so that it does not shade itself.
+    points = [depth * d + 3e-4 * depth * n for d, n in zip((u, v, 1.0), normal, strict=True)]
+    dark = in_the_shade(
+        picture.shapes,
+        light.bounds,
+        light.across,
+        light.direction,
+        layout.cones,
+        [tiled(x, TILE) for x in points],
+    )
+    lit = 1.0 - untiled(dark, h, w, TILE).astype(jnp.float32)
+    wide, same = jnp.pad(lit, 1, mode="edge"), jnp.pad(shape, 1, mode="edge")
+    total, count = 0.0, 0.0
+    for dx in (0, 1, 2):
+        for dy in (0, 1, 2):
+            mine = (same[dy : dy + h, dx : dx + w] == shape).astype(jnp.float32)
+            total, count = total + mine * wide[dy : dy + h, dx : dx + w], count + mine
+    return total / count
+
+
 def draw(picture: Picture, layout: Layout) -> Seen:
     """The picture and what is exactly true of it. See `Layout` for what is fixed at compilation."""
     h, w = padded(layout)
     places = ((0.0, 0.0), *(CORNERS if layout.smooth else ()))
     pairs = [rays(layout, picture.camera, place) for place in places]
     u, v = (jnp.concatenate([p[i] for p in pairs], 1) for i in (0, 1))
-    depth, which = first_hit(picture.shapes, layout.cones, layout.boxes, u, v)
+    depth, which = first_hit(picture.shapes, layout.cones, u, v)
     size = TILE * TILE
     image_of = lambda x: untiled(x, h, w, TILE)
     u, v = (image_of(x[:, :size]) for x in (u, v))
@@ -147,6 +172,8 @@ def draw(picture: Picture, layout: Layout) -> Seen:
     footprint = depth / picture.camera[0] / jnp.maximum(facing, 0.15)
     colour = apart(appearance.albedo(looks, p, footprint))
     lit = 1.0
+    if layout.shadows:
+        lit = _lit(picture, layout, depth, u, v, normal, centre)
     colour = apart(appearance.shaded(colour, looks.gloss[0], normal, view, lit, picture.light))
     if layout.smooth:
         colour = _smoothed(colour, centre, corners, h, w)
@@ -175,8 +202,8 @@ def probe_all(pictures: Picture, body, layout: Layout, points):
         u, v = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
         last = layout.cones + layout.boxes
         cut = lambda a, b: (s.inverse[a:b], s.eye[a:b], s.size[a:b])
-        cone = jax.vmap(lambda m, e, size: shapes.cone_depth(m, e, size, u, v))
-        box = jax.vmap(lambda m, e, _: shapes.box_depth(m, e, u, v))
+        cone = jax.vmap(lambda m, e, size: shapes.cone_depth(*shapes.local_ray(m, e, u, v), size))
+        box = jax.vmap(lambda m, e, _: shapes.box_depth(*shapes.local_ray(m, e, u, v)))
         plane = jax.vmap(lambda m, e, _: shapes.plane_depth(m, e, u, v))
         depths = [cone(*cut(0, layout.cones)), box(*cut(layout.cones, last)), plane(*cut(last, -1))]
         t = jnp.where(s.live[:-1, None], jnp.concatenate(depths), shapes.FAR)
@@ -184,3 +211,46 @@ def probe_all(pictures: Picture, body, layout: Layout, points):
         return jnp.where(mine, t, shapes.FAR).min(0), jnp.where(mine, shapes.FAR, t).min(0)
 
     return jax.lax.map(one, (pictures, body, points))
+
+
+class Placed(NamedTuple):
+    """Where shapes are at some time, in the frame of a camera: `linear (shape, 3, 3)`, `centre (shape, 3)`
+    from local coordinates."""
+
+    linear: Any
+    centre: Any
+
+
+def follow(shape, local, placed: Placed, there: Picture, layout: Layout):
+    """Flow `(h, w, 2)` in pixels to another picture, and whether each pixel's surface point is `hidden (h,
+    w)` there.
+
+    A pixel's point is `local (h, w, 3)` on `shape (h, w)`; `placed` puts the shapes in the other picture's
+    camera frame. Hidden: behind the camera, outside the image, or something else is met on its ray before it.
+    """
+    high, wide = padded(layout)
+    grow = ((0, high - layout.height), (0, wide - layout.width))
+    shape = jnp.pad(shape, grow, mode="edge")
+    q = [jnp.pad(local[..., i], grow, mode="edge") for i in range(3)]
+    n = placed.linear.shape[0]
+    table = jnp.concatenate([placed.linear.reshape(n, 9), placed.centre], 1)
+    m = apart([table[:, i][shape] for i in range(12)])
+    x, y, z = (m[3 * i] * q[0] + m[3 * i + 1] * q[1] + m[3 * i + 2] * q[2] + m[9 + i] for i in range(3))
+    ahead = z > shapes.NEAR
+    safe = jnp.where(ahead, z, 1.0)
+    u, v = apart((x / safe, y / safe))
+    depth, _ = first_hit(there.shapes, layout.cones, tiled(u, TILE), tiled(v, TILE))
+    depth = untiled(depth, high, wide, TILE)
+    px, py = there.camera[0] * u + there.camera[1], there.camera[0] * v + there.camera[2]
+    outside = (px < -0.5) | (py < -0.5) | (px > layout.width - 0.5) | (py > layout.height - 0.5)
+    hidden = ~ahead | outside | (depth < z * (1 - 1e-3))
+    rows, columns = jnp.meshgrid(jnp.arange(high), jnp.arange(wide), indexing="ij")
+    flow = jnp.stack([px - columns, py - rows], -1)
+    cut = (slice(0, layout.height), slice(0, layout.width))
+    return flow[cut], hidden[cut]
+
+
+@partial(jax.jit, static_argnames="layout")
+def follow_all(shape, local, placed: Placed, there: Picture, layout: Layout):
+    """`follow` for a batch, one picture after the other."""
+    return jax.lax.map(lambda x: follow(*x, layout), (shape, local, placed, there))

@@ -18,6 +18,7 @@ from jnrsfm.datasets.render.anatomy import (
 )
 from jnrsfm.datasets.walker import GAITS, WALKER, WalkerConfig, walker
 
+FEET = ("left_ankle", "left_toe", "right_ankle", "right_toe")
 SIDES = (("left", 1), ("right", -1))
 
 
@@ -319,4 +320,4 @@ def _body(motion: Motion, rng) -> tuple[Body, Dress]:
     return assemble(parts, f), lambda rng: _materials(f, rng)
 
 
-PERSON = Figure(motion=_motion, body=_body, standing=True, ground=0.022, elevation=(-4.0, 40.0))
+PERSON = Figure(motion=_motion, body=_body, standing=True, ground=0.022, elevation=(-4.0, 40.0), feet=FEET)

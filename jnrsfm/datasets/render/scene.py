@@ -11,9 +11,11 @@ import numpy as np
 from jnrsfm.datasets.motion import Motion, drift
 from jnrsfm.datasets.render import colours
 from jnrsfm.datasets.render.anatomy import Body, Figure, Material, unit
+from jnrsfm.datasets.render.appearance import WIDTHS
 from jnrsfm.datasets.render.config import RenderedFigures
 from jnrsfm.datasets.views import look, object_size
 
+BODY_CONES, BODY_BOXES = 56, 8
 CONES, BOXES, PLANES = 8, 8, 3  # of the surroundings
 
 
@@ -33,6 +35,7 @@ class Clip:
     live: Any
     looks: Any
     label: Any
+    label_names: tuple[str, ...]
     rotations: Any
     translations: Any
     camera: Any
@@ -238,43 +241,72 @@ def _light(config: RenderedFigures, rotations, rng) -> dict:
     }
 
 
-def make_clip(
-    config: RenderedFigures, figure: Figure, motion: Motion, body: Body, looks, cones: int, rng
-) -> Clip:
-    """The clip of a body: its surroundings, cameras and light, padded to `cones` body cones."""
+def _travel(figure: Figure, motion: Motion, turn) -> np.ndarray:
+    """The path `(frame, 3)` on the ground that keeps the feet from sliding, from 0.
+
+    A foot near the ground stands still: the figure moves by minus the mean step of its feet, weighed by how low
+    each is, `exp(-height / (0.01 size))`.
+    """
+    feet = [motion.names.index(name) for name in figure.feet]
+    world = np.einsum("fij,fpj->fpi", turn, motion.points[:, feet])
+    height = -(world[..., 1] - world[..., 1].max(1, keepdims=True))
+    weight = np.exp(-height / (0.01 * object_size(motion.points)))
+    weight = weight[:-1] + weight[1:]
+    step = np.diff(world, axis=0)
+    mean = (weight[..., None] * step).sum(1) / weight.sum(1)[:, None]
+    mean[:, 1] = 0
+    return np.concatenate([np.zeros((1, 3)), -np.cumsum(mean, 0)])
+
+
+def make_clip(config: RenderedFigures, figure: Figure, motion: Motion, body: Body, looks, rng) -> Clip:
+    """The clip of a body: its surroundings, cameras and light."""
     n = len(motion.points)
-    scale = object_size(motion.points)
+    scale = object_size(motion.points, motion.defined)
     turn = look(motion.heading, 0 * motion.heading, 0 * motion.heading)
-    path = np.zeros((n, 3))
-    world = np.einsum("fij,fpj->fpi", turn, motion.points) + path[:, None]
-    aim = np.broadcast_to(world.mean((0, 1)), (n, 3)) if n > 1 else world.mean(1)
+    path = _travel(figure, motion, turn) if config.travel and figure.feet else np.zeros((n, 3))
+    path = path - (path[0] + path[-1]) / 2
+    known = np.ones(motion.points.shape[:2], bool) if motion.defined is None else motion.defined
+    turned = np.einsum("fij,fpj->fpi", turn, motion.points)
+    world = turned + path[:, None]
+    middle = np.stack([x[k].mean(0) for x, k in zip(turned, known, strict=True)])
+    # The camera follows evenly, not step by step.
+    aim = middle.mean(0) + np.linspace(path[0], path[-1], n)
     ground = figure.ground
     for_camera, for_scene, for_light = rng.spawn(3)
     rotations, translations, camera = _camera(config, figure, aim, scale, ground, for_camera)
     eyes = -np.einsum("fji,fj->fi", rotations, translations)
-    around = _surroundings(
-        config, figure.standing, ground, aim.mean(0), scale, eyes, world[n // 2], for_scene
-    )
+    target = world[n // 2][known[n // 2]]
+    around = _surroundings(config, figure.standing, ground, aim.mean(0), scale, eyes, target, for_scene)
     light = _light(config, rotations, for_light)
 
-    k = len(body.labels)
-    total = cones + CONES + BOXES + PLANES + 1
+    total = BODY_CONES + CONES + BODY_BOXES + BOXES + PLANES + 1
     linear, origin = np.tile(np.eye(3), (n, total, 1, 1)), np.zeros((n, total, 3))
     size, live, label = np.zeros((total, 3)), np.zeros(total, bool), np.zeros(total, np.int32)
-    rows = np.zeros((total, 39))
-    linear[:, :k] = turn[:, None] @ body.linear
-    origin[:, :k] = np.einsum("fij,fkj->fki", turn, body.origin) + path[:, None]
-    size[:k], live[:k] = body.size, True
-    names = sorted(set(body.labels))
-    label[:k] = [1 + names.index(x) for x in body.labels]
-    for i, name in enumerate(body.materials):
-        rows[i] = _row(looks[name], body.texture[i, :, :3], body.texture[i, :, 3])
-    start = cones
-    for found, room in ((around.cones, CONES), (around.boxes, BOXES), (around.planes, PLANES)):
-        for i, (m, o, s, material) in enumerate(found[:room]):
-            linear[:, start + i], origin[:, start + i], size[start + i], live[start + i] = m, o, s, True
-            rows[start + i] = _row(material, m, 0 * o)
-        start += room
+    rows = np.zeros((total, sum(WIDTHS)))
+    names = tuple(sorted(set(body.labels)))
+    # A body's cones, then those around it; its boxes, then those around it.
+    cones = [i for i in range(len(body.labels)) if not body.box[i]]
+    boxes = [i for i in range(len(body.labels)) if body.box[i]]
+    if len(cones) > BODY_CONES or len(boxes) > BODY_BOXES:
+        raise ValueError(
+            f"a body of {len(cones)} cones and {len(boxes)} boxes: raise BODY_CONES or BODY_BOXES"
+        )
+    of_body = [(i, k) for i, k in enumerate(cones)]
+    of_body += [(BODY_CONES + CONES + i, k) for i, k in enumerate(boxes)]
+    for i, k in of_body:
+        linear[:, i] = turn @ body.linear[:, k]
+        origin[:, i] = np.einsum("fij,fj->fi", turn, body.origin[:, k]) + path
+        size[i], live[i], label[i] = body.size[k], True, 1 + names.index(body.labels[k])
+        rows[i] = _row(looks[body.materials[k]], body.texture[k, :, :3], body.texture[k, :, 3])
+    start = BODY_CONES + CONES + BODY_BOXES
+    for first, found, room in (
+        (BODY_CONES, around.cones, CONES),
+        (start, around.boxes, BOXES),
+        (start + BOXES, around.planes, PLANES),
+    ):
+        for i, (m, o, s, material) in enumerate(found[:room], first):
+            linear[:, i], origin[:, i], size[i], live[i] = m, o, s, True
+            rows[i] = _row(material, m, 0 * o)
     radius = 14 * scale
     linear[:, -1], origin[:, -1], live[-1] = radius * np.eye(3), aim.mean(0), True
     dome = colours.surface(for_scene, 0.15 / scale)
@@ -287,6 +319,7 @@ def make_clip(
         live=live,
         looks=rows,
         label=label,
+        label_names=names,
         rotations=rotations,
         translations=translations,
         camera=camera,

@@ -1,9 +1,9 @@
 r"""Rays against shapes, in closed form: rounded cones, boxes, planes and the sphere around the scene.
 
-A ray is `t (u, v, 1)` in the camera frame, so that `t` is the depth z. A shape stands in a local frame of
-its own; `inverse (3, 3)` maps camera directions to it and `eye (3,)` is the camera's centre there: `q = eye
-+ t inverse @ d`. The map may shear and stretch: a rounded cone squeezed along one axis is a torso, and a
-sphere an ellipsoid.
+A ray of the camera is `t (u, v, 1)` in the camera frame, so that `t` is the depth z. A shape stands in a
+local frame of its own; `inverse (3, 3)` maps camera directions to it and `eye (3,)` is the camera's centre
+there: `q = eye + t inverse @ d`. The map may shear and stretch: a rounded cone squeezed along one axis is a
+torso, and a sphere an ellipsoid.
 
 Rounded cone: the union of the balls of centre `(0, 0, s L)` and radius `a - s (a - b)`, s in [0, 1]. With
 `r = a - b`, `k = L^2 - r^2`, a point q lies inside where `min_s |q - (0, 0, s L)|^2 - (a - s r)^2 <= 0`;
@@ -28,13 +28,12 @@ def local_ray(inverse, eye, u, v):
     return d, (eye[0], eye[1], eye[2])
 
 
-def cone_depth(inverse, eye, size, u, v):
-    """Depth at which rays meet a rounded cone of `size (3,)`: length L and the radii a, b; `FAR` where they
-    miss.
+def cone_depth(d, o, size):
+    """Depth t > 0 at which rays `o + t d` (three arrays or numbers each, local frame) meet a rounded cone of
+    `size (3,)`, length L and radii a, b, from outside; `FAR` where they do not.
 
     Everything is measured from the point of the ray that is nearest to the first ball, for precision.
     """
-    d, o = local_ray(inverse, eye, u, v)
     length, a, b = size[0], size[1], size[2]
     dd = d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
     per = 1.0 / dd
@@ -63,10 +62,9 @@ def cone_depth(inverse, eye, size, u, v):
     return jnp.where((t > NEAR) & (t < FAR / 2), t, FAR)
 
 
-def box_depth(inverse, eye, u, v):
-    """Depth at which rays meet the cube [-1, 1]^3 from outside; `FAR` where they miss."""
-    d, o = local_ray(inverse, eye, u, v)
-    low, high = jnp.full_like(d[0], -FAR), jnp.full_like(d[0], FAR)
+def box_depth(d, o):
+    """Depth t > 0 at which rays `o + t d` meet the cube [-1, 1]^3 from outside; `FAR` where they do not."""
+    low, high = jnp.float32(-FAR), jnp.float32(FAR)
     for i in range(3):
         per = 1.0 / jnp.where(d[i] == 0, 1e-20, d[i])
         one, two = (-1 - o[i]) * per, (1 - o[i]) * per
@@ -131,9 +129,23 @@ def ball_bounds(centre, spread):
     return tuple(ends)
 
 
-def image_bounds(linear, centre, size, live, cones: int, boxes: int):
-    """`(shape, 4)`: u_min, u_max, v_min, v_max of cones, then boxes, that `linear (shape, 3, 3)` and
-    `centre (shape, 3)` put in the camera frame; an empty range where not `live`. NumPy, float64."""
+def flat_bounds(centre, spread, across):
+    """Bounds of the shadow of an ellipsoid on the plane of `across (2, 3)`, orthonormal rows; as
+    `ball_bounds`."""
+    ends = []
+    for e in across:
+        middle, half = centre @ e, np.sqrt(np.maximum(np.einsum("...ij,i,j->...", spread, e, e), 0))
+        ends += [middle - half, middle + half]
+    return tuple(ends)
+
+
+def bounds_of(linear, centre, size, live, cones: int, boxes: int, across=None):
+    """`(shape, 4)`: low and high in two coordinates of cones, then boxes, that `linear (shape, 3, 3)` and
+    `centre (shape, 3)` put in the camera frame; an empty range where not `live`. NumPy, float64.
+
+    The coordinates are those of the image, u and v, or along the rows of `across (2, 3)`.
+    """
+    of = ball_bounds if across is None else lambda c, s: flat_bounds(c, s, across)
     last = cones + boxes
     linear, centre, size = linear[:last], centre[:last], size[:last]
     cone = np.arange(last) < cones
@@ -141,7 +153,7 @@ def image_bounds(linear, centre, size, live, cones: int, boxes: int):
     # A cube lies in the ball of radius sqrt(3).
     first = np.where(cone, size[:, 1] ** 2, 3.0)[:, None, None]
     second = np.where(cone, size[:, 2] ** 2, 3.0)[:, None, None]
-    one = ball_bounds(centre, gram * first)
-    two = ball_bounds(centre + linear[:, :, 2] * (size[:, :1] * cone[:, None]), gram * second)
+    one = of(centre, gram * first)
+    two = of(centre + linear[:, :, 2] * (size[:, :1] * cone[:, None]), gram * second)
     ends = [np.minimum(one[i], two[i]) if i % 2 == 0 else np.maximum(one[i], two[i]) for i in range(4)]
     return np.where(live[:last, None], np.stack(ends, -1), [FAR, -FAR, FAR, -FAR])
