@@ -29,6 +29,7 @@ NAMES = (
     "alignment",
     "solvers",
     "lifter",
+    "render",
 )
 BASELINE = Path(__file__).parent / "results"
 

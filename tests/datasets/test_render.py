@@ -11,7 +11,8 @@ from jnrsfm.errors import InputError
 SIZE = 48
 SINGLE = RenderedFigures(figures=("walker", "quadruped", "hand"), images=12, size=SIZE, seed=3)
 CLIPS = RenderedFigures(
-    figures=("walker", "quadruped"), images=6, clip=3, size=SIZE, flow=True, stereo=True, travel=True, lighting=False, seed=3
+    figures=("walker", "quadruped"), images=6, clip=3, size=SIZE, seed=3,
+    flow=True, stereo=True, travel=True, lighting=False,
 )  # fmt: skip
 
 

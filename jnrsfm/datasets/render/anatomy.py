@@ -50,6 +50,19 @@ def unit(x):
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
+def basis(z):
+    """A rotation whose third column is the unit vector `z (3,)`; which of them is fixed, and no more."""
+    x, y, w = (float(c) for c in z)
+    # Of the axes the one that is farthest from z, made perpendicular to it.
+    k = min(range(3), key=lambda i: abs((x, y, w)[i]))
+    a = [-x * z[k], -y * z[k], -w * z[k]]
+    a[k] += 1
+    size = (a[0] ** 2 + a[1] ** 2 + a[2] ** 2) ** 0.5
+    a = [c / size for c in a]
+    b = (y * a[2] - w * a[1], w * a[0] - x * a[2], x * a[1] - y * a[0])
+    return np.array([[a[0], b[0], x], [a[1], b[1], y], [a[2], b[2], w]])
+
+
 def axes(*, up=None, left=None, forward=None, keep: str):
     """Rotations `(frame, 3, 3)` with columns forward, left, up, from two of them; `keep` is exact, the
     other made perpendicular to it."""
@@ -149,10 +162,7 @@ def _along(start, end):
     length = np.linalg.norm(d)
     if length < 1e-9:
         return np.eye(3), 0.0
-    z = d / length
-    x = np.eye(3)[np.argmin(np.abs(z))]
-    x = unit(x - z * (x @ z))
-    return np.stack([x, np.cross(z, x), z], 1), float(length)
+    return basis(d / length), float(length)
 
 
 def assemble(parts: Sequence[Part], frames: Frames) -> Body:
@@ -203,13 +213,15 @@ class Figure:
 
     `motion(frames, fps, turning, rng)` gives one clip of one subject; `body(motion, rng)` its body and a
     function that draws the looks of its materials. `standing`: it has the ground at y = `ground` below it;
-    otherwise it floats before a background."""
+    otherwise it floats before a background. `labels`: all that a part
+    may have; `feet`: the points that carry it."""
 
     motion: Callable[[int, float, float, np.random.Generator], Motion]
     body: Callable[[Motion, np.random.Generator], tuple[Body, "Dress"]]
     standing: bool
     ground: float
     elevation: tuple[float, float]
+    labels: tuple[str, ...]
     feet: tuple[str, ...] = ()
 
 

@@ -291,4 +291,21 @@ def _body(motion: Motion, rng) -> tuple[Body, Dress]:
     return assemble(parts, f), lambda rng: _materials(f, rng)
 
 
-ANIMAL = Figure(motion=_motion, body=_body, standing=True, ground=0.025, elevation=(-2.0, 40.0), feet=FEET)
+ANIMAL = Figure(
+    motion=_motion,
+    body=_body,
+    standing=True,
+    ground=0.025,
+    elevation=(-2.0, 40.0),
+    labels=(
+        "head",
+        "neck",
+        "trunk",
+        "tail",
+        "left_fore_leg",
+        "right_fore_leg",
+        "left_hind_leg",
+        "right_hind_leg",
+    ),
+    feet=FEET,
+)

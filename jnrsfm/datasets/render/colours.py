@@ -33,9 +33,18 @@ _FUR = np.array(
 )
 
 
+def _pick(rng, shares: tuple[float, ...]) -> int:
+    """An index drawn with these probabilities, faster than NumPy's `choice`."""
+    at = rng.uniform()
+    for i, share in enumerate(shares):
+        at -= share
+        if at < 0:
+            return i
+    return len(shares) - 1
+
+
 def _triple(x) -> Triple:
-    x = np.clip(x, 0.02, 0.98)
-    return (float(x[0]), float(x[1]), float(x[2]))
+    return tuple(min(max(float(c), 0.02), 0.98) for c in x)
 
 
 def vivid(rng, saturation=(0.15, 0.85), value=(0.25, 0.95)) -> Triple:
@@ -77,10 +86,10 @@ def darker(colour: Triple, by: float) -> Triple:
 
 def cloth(rng, frequency: float = 6.0) -> Material:
     """Plain, striped, checked, dotted or cloudy cloth; `frequency` in cycles per unit."""
-    kind = rng.choice(5, p=(0.35, 0.25, 0.15, 0.1, 0.15))
+    kind = _pick(rng, (0.35, 0.25, 0.15, 0.1, 0.15))
     weights = [(0.15, 0, 0, 0), (0, 1, 0, 0), (0, 0, 0, 1), (0, 0, 1, 0), (0.9, 0, 0, 0)][kind]
     f = frequency * float(np.exp(rng.uniform(-0.5, 0.7)))
-    along = [(0, 0, 1), (0, 1, 0), (0.3, 0.7, 0.7)][rng.choice(3, p=(0.6, 0.25, 0.15))]
+    along = [(0, 0, 1), (0, 1, 0), (0.3, 0.7, 0.7)][_pick(rng, (0.6, 0.25, 0.15))]
     return Material(
         base=vivid(rng),
         second=vivid(rng),
@@ -100,7 +109,7 @@ def _object(along) -> Triple:
 
 def coat(rng, frequency: float = 7.0) -> Material:
     """The coat of an animal: plain, patched, spotted, striped."""
-    kind = rng.choice(4, p=(0.3, 0.25, 0.2, 0.25))
+    kind = _pick(rng, (0.3, 0.25, 0.2, 0.25))
     base = fur(rng)
     second = fur(rng)
     while np.abs(np.subtract(base, second)).sum() < 0.5:
@@ -134,7 +143,7 @@ def plain(
 
 def surface(rng, frequency: float = 1.5) -> Material:
     """A floor, a wall, a thing that stands around."""
-    kind = rng.choice(5, p=(0.2, 0.2, 0.2, 0.15, 0.25))
+    kind = _pick(rng, (0.2, 0.2, 0.2, 0.15, 0.25))
     weights = [(0.3, 0, 0, 0), (0.15, 0.7, 0, 0), (0, 0, 0, 0.85), (0, 0, 0.9, 0), (0.95, 0, 0, 0)][kind]
     f = frequency * float(np.exp(rng.uniform(-0.8, 0.9)))
     base = pale(rng) if rng.uniform() < 0.6 else vivid(rng)

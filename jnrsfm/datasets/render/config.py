@@ -6,7 +6,7 @@ from typing import Literal
 from jnrsfm.datasets.config import one_of, some_of, within
 from jnrsfm.errors import InputError
 
-KINDS = ("walker", "quadruped", "hand")
+KINDS = ("walker", "quadruped", "hand", "bird", "chair", "car")
 Path = Literal["orbit", "handheld", "fixed"]
 PATHS: tuple[Path, ...] = ("orbit", "handheld", "fixed")
 HIDING = ("outside", "object", "body")

@@ -24,7 +24,11 @@ PARALLEL = 16  # images in one call of the device
 def _one_pose(motion: Motion, i: int) -> Motion:
     cut = slice(i, i + 1)
     return dataclasses.replace(
-        motion, points=motion.points[cut], heading=motion.heading[cut], sequence=motion.sequence[cut]
+        motion,
+        points=motion.points[cut],
+        heading=motion.heading[cut],
+        sequence=motion.sequence[cut],
+        defined=None if motion.defined is None else motion.defined[cut],
     )
 
 

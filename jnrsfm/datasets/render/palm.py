@@ -185,4 +185,11 @@ def _body(motion: Motion, rng) -> tuple[Body, Dress]:
     return assemble(_parts(f, rng), f), lambda rng: _materials(f, rng)
 
 
-PALM = Figure(motion=_motion, body=_body, standing=False, ground=0.0, elevation=(-50.0, 60.0))
+PALM = Figure(
+    motion=_motion,
+    body=_body,
+    standing=False,
+    ground=0.0,
+    elevation=(-50.0, 60.0),
+    labels=("forearm", "palm", *(f"{x}_{p}" for x in ("thumb", *FINGERS) for p in ("base", "middle", "tip"))),
+)

@@ -320,4 +320,24 @@ def _body(motion: Motion, rng) -> tuple[Body, Dress]:
     return assemble(parts, f), lambda rng: _materials(f, rng)
 
 
-PERSON = Figure(motion=_motion, body=_body, standing=True, ground=0.022, elevation=(-4.0, 40.0), feet=FEET)
+PERSON = Figure(
+    motion=_motion,
+    body=_body,
+    standing=True,
+    ground=0.022,
+    elevation=(-4.0, 40.0),
+    labels=(
+        "head",
+        "torso",
+        "pelvis",
+        "left_arm",
+        "right_arm",
+        "left_hand",
+        "right_hand",
+        "left_leg",
+        "right_leg",
+        "left_foot",
+        "right_foot",
+    ),
+    feet=FEET,
+)

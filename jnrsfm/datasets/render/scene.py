@@ -10,7 +10,7 @@ import numpy as np
 
 from jnrsfm.datasets.motion import Motion, drift
 from jnrsfm.datasets.render import colours
-from jnrsfm.datasets.render.anatomy import Body, Figure, Material, unit
+from jnrsfm.datasets.render.anatomy import Body, Figure, Material, basis, unit
 from jnrsfm.datasets.render.appearance import WIDTHS
 from jnrsfm.datasets.render.config import RenderedFigures
 from jnrsfm.datasets.views import look, object_size
@@ -93,16 +93,15 @@ class _Set:
     def cone(self, start, end, radii, material):
         d = end - start
         z = unit(d)
-        x = unit(np.cross(z, np.eye(3)[np.argmin(np.abs(z))]))
-        self.cones.append((np.stack([x, np.cross(z, x), z], 1), start, (np.linalg.norm(d), *radii), material))
+
+        self.cones.append((basis(z), start, (np.linalg.norm(d), *radii), material))
 
     def box(self, linear, centre, material):
         self.boxes.append((linear, centre, (0, 0, 0), material))
 
     def plane(self, normal, point, material):
         z = unit(np.asarray(normal, float))
-        x = unit(np.cross(z, np.eye(3)[np.argmin(np.abs(z))]))
-        self.planes.append((np.stack([x, np.cross(z, x), z], 1), point, (0, 0, 0), material))
+        self.planes.append((basis(z), point, (0, 0, 0), material))
 
 
 def _turned(rng, upright: bool):
@@ -179,28 +178,21 @@ def _surroundings(config: RenderedFigures, standing: bool, ground: float, middle
     return out
 
 
-def _row(material: Material, linear, origin):
-    """The numbers of `appearance.Looks` of one material."""
-    texture = np.concatenate([linear, np.reshape(origin, (3, 1))], 1).ravel()
+def _look(material: Material) -> np.ndarray:
+    """The numbers of `appearance.Looks` of one material, short of the texture map."""
     if material.mark_radius is None:  # its ellipsoid is put where no point lies
-        at, size = np.full(3, 1e6), np.full(3, 1e-5)
+        at, size = (1e6,) * 3, (1e-5,) * 3
     else:
-        at, size = np.array(material.mark_at, float), 1 / np.array(material.mark_radius, float)
-    return np.concatenate(
-        [
-            material.base,
-            material.second,
-            material.mark,
-            material.weights,
-            material.frequency,
-            material.along,
-            at,
-            size,
-            [material.gloss],
-            [material.seed],
-            texture,
-        ]
+        at, size = material.mark_at, tuple(1 / x for x in material.mark_radius)
+    m = material
+    return np.array(
+        [*m.base, *m.second, *m.mark, *m.weights, *m.frequency, *m.along, *at, *size, m.gloss, m.seed], float
     )
+
+
+def _row(material: Material, linear) -> np.ndarray:
+    """The same with a texture map without origin."""
+    return np.concatenate([_look(material), np.concatenate([linear, np.zeros((3, 1))], 1).ravel()])
 
 
 def _light(config: RenderedFigures, rotations, rng) -> dict:
@@ -228,7 +220,7 @@ def _light(config: RenderedFigures, rotations, rng) -> dict:
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     lamp = turn @ lamp
     warm = np.clip(np.array([1.0, 0.96, 0.9]) + rng.normal(0, 0.04) * np.array([1, 0, -1.5]), 0, 1.2)
-    strong, fill = rng.uniform(0.5, 0.95), rng.uniform(0.4, 0.7)
+    strong, fill = rng.uniform(0.5, 0.95), rng.uniform(0.45, 0.75)
     sky = fill * (1 + rng.normal(0, 0.05, 3))
     return {
         "direction": rotations @ lamp,
@@ -283,21 +275,21 @@ def make_clip(config: RenderedFigures, figure: Figure, motion: Motion, body: Bod
     linear, origin = np.tile(np.eye(3), (n, total, 1, 1)), np.zeros((n, total, 3))
     size, live, label = np.zeros((total, 3)), np.zeros(total, bool), np.zeros(total, np.int32)
     rows = np.zeros((total, sum(WIDTHS)))
-    names = tuple(sorted(set(body.labels)))
     # A body's cones, then those around it; its boxes, then those around it.
-    cones = [i for i in range(len(body.labels)) if not body.box[i]]
-    boxes = [i for i in range(len(body.labels)) if body.box[i]]
-    if len(cones) > BODY_CONES or len(boxes) > BODY_BOXES:
+    box = np.array(body.box)
+    slot = np.where(box, BODY_CONES + CONES + np.cumsum(box) - 1, np.cumsum(~box) - 1)
+    if (~box).sum() > BODY_CONES or box.sum() > BODY_BOXES:
         raise ValueError(
-            f"a body of {len(cones)} cones and {len(boxes)} boxes: raise BODY_CONES or BODY_BOXES"
+            f"a body of {(~box).sum()} cones and {box.sum()} boxes: raise BODY_CONES or BODY_BOXES"
         )
-    of_body = [(i, k) for i, k in enumerate(cones)]
-    of_body += [(BODY_CONES + CONES + i, k) for i, k in enumerate(boxes)]
-    for i, k in of_body:
-        linear[:, i] = turn @ body.linear[:, k]
-        origin[:, i] = np.einsum("fij,fj->fi", turn, body.origin[:, k]) + path
-        size[i], live[i], label[i] = body.size[k], True, 1 + names.index(body.labels[k])
-        rows[i] = _row(looks[body.materials[k]], body.texture[k, :, :3], body.texture[k, :, 3])
+    linear[:, slot] = turn[:, None] @ body.linear
+    origin[:, slot] = np.einsum("fij,fkj->fki", turn, body.origin) + path[:, None]
+    size[slot], live[slot] = body.size, True
+    label[slot] = [1 + figure.labels.index(x) for x in body.labels]
+    known_looks = {name: _look(material) for name, material in looks.items()}
+    rows[slot] = np.concatenate(
+        [np.stack([known_looks[m] for m in body.materials]), body.texture.reshape(len(slot), 12)], 1
+    )
     start = BODY_CONES + CONES + BODY_BOXES
     for first, found, room in (
         (BODY_CONES, around.cones, CONES),
@@ -306,12 +298,12 @@ def make_clip(config: RenderedFigures, figure: Figure, motion: Motion, body: Bod
     ):
         for i, (m, o, s, material) in enumerate(found[:room], first):
             linear[:, i], origin[:, i], size[i], live[i] = m, o, s, True
-            rows[i] = _row(material, m, 0 * o)
+            rows[i] = _row(material, m)
     radius = 14 * scale
     linear[:, -1], origin[:, -1], live[-1] = radius * np.eye(3), aim.mean(0), True
     dome = colours.surface(for_scene, 0.15 / scale)
     dome = colours.marked(dome, colours.pale(for_scene), (0, -radius, 0), (1.1 * radius,) * 3)
-    rows[-1] = _row(dome, linear[0, -1], (0, 0, 0))
+    rows[-1] = _row(dome, linear[0, -1])
     return Clip(
         linear=linear,
         origin=origin,
@@ -319,7 +311,7 @@ def make_clip(config: RenderedFigures, figure: Figure, motion: Motion, body: Bod
         live=live,
         looks=rows,
         label=label,
-        label_names=names,
+        label_names=figure.labels,
         rotations=rotations,
         translations=translations,
         camera=camera,
