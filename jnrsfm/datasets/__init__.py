@@ -14,8 +14,11 @@ from jnrsfm.datasets.generators import configure as configure
 from jnrsfm.datasets.generators import make as make
 from jnrsfm.datasets.hand import HandConfig as HandConfig
 from jnrsfm.datasets.quadruped import QuadrupedConfig as QuadrupedConfig
+from jnrsfm.datasets.render import FigureMesh as FigureMesh
 from jnrsfm.datasets.render import RenderedFigures as RenderedFigures
 from jnrsfm.datasets.render import RenderedImages as RenderedImages
+from jnrsfm.datasets.render import contact_sheet as contact_sheet
+from jnrsfm.datasets.render import figure_mesh as figure_mesh
 from jnrsfm.datasets.render import render_figures as render_figures
 from jnrsfm.datasets.sheet import SheetConfig as SheetConfig
 from jnrsfm.datasets.sheet import grid_faces as grid_faces
@@ -29,6 +32,7 @@ __all__ = [
     "ChairConfig",
     "DatasetConfig",
     "Download",
+    "FigureMesh",
     "Generator",
     "HandConfig",
     "QuadrupedConfig",
@@ -37,7 +41,9 @@ __all__ = [
     "SheetConfig",
     "WalkerConfig",
     "configure",
+    "contact_sheet",
     "fetch",
+    "figure_mesh",
     "grid_faces",
     "load",
     "make",

@@ -1,7 +1,17 @@
-"""Images of generated figures with exact truth: `render_figures(RenderedFigures(...))`."""
+"""Images of generated figures with exact truth, `render_figures(RenderedFigures(...))`, and meshes of them."""
 
 from jnrsfm.datasets.render.config import RenderedFigures as RenderedFigures
 from jnrsfm.datasets.render.drawing import render_figures as render_figures
+from jnrsfm.datasets.render.mesh import FigureMesh as FigureMesh
+from jnrsfm.datasets.render.mesh import figure_mesh as figure_mesh
 from jnrsfm.datasets.render.truth import RenderedImages as RenderedImages
+from jnrsfm.datasets.render.truth import contact_sheet as contact_sheet
 
-__all__ = ["RenderedFigures", "RenderedImages", "render_figures"]
+__all__ = [
+    "FigureMesh",
+    "RenderedFigures",
+    "RenderedImages",
+    "contact_sheet",
+    "figure_mesh",
+    "render_figures",
+]

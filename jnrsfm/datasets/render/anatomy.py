@@ -140,20 +140,28 @@ class Body:
     radius: np.ndarray
 
 
-def rest_of(skeleton: Skeleton, points) -> np.ndarray:
-    """The rest pose `(1, point, 3)` in the object frame of a skeleton whose bones are as long as in
-    `points`."""
-    where: dict[str, np.ndarray] = {}
+def posed(skeleton: Skeleton, points, angles: Mapping[str, float | int]) -> np.ndarray:
+    """A pose `(1, point, 3)` in the object frame of a skeleton whose bones are as long as in `points
+    (frame, point, 3)`; `angles` in degrees, those not named 0."""
     index = {n: i for i, n in enumerate(skeleton.names)}
+    joints = []
     for joint in skeleton.joints:
-        if joint.parent is None:
-            where[joint.name] = np.zeros(3)
-            continue
-        offset = np.array(joint.offset, float)
-        bone = np.linalg.norm(points[:, index[joint.name]] - points[:, index[joint.parent]], axis=-1).mean()
-        where[joint.name] = where[joint.parent] + offset * (bone / max(np.linalg.norm(offset), 1e-9))
-    rest = np.stack([where[n] for n in skeleton.names])[None]
-    return np.asarray(skeleton.motion(rest, np.zeros(1), np.zeros(1, np.int32)).points)
+        if joint.parent is not None:
+            offset = np.array(joint.offset, float)
+            bone = np.linalg.norm(
+                points[:, index[joint.name]] - points[:, index[joint.parent]], axis=-1
+            ).mean()
+            x, y, z = (float(c) for c in offset * (bone / max(np.linalg.norm(offset), 1e-9)))
+            joint = dataclasses.replace(joint, offset=(x, y, z))
+        joints.append(joint)
+    sized = dataclasses.replace(skeleton, joints=tuple(joints))
+    pose = sized.pose({name: np.full(1, float(a)) for name, a in angles.items()}, 1)
+    return np.asarray(sized.motion(pose, np.zeros(1), np.zeros(1, np.int32)).points)
+
+
+def rest_of(skeleton: Skeleton, points) -> np.ndarray:
+    """The rest pose of `posed`."""
+    return posed(skeleton, points, {})
 
 
 def _along(start, end):
@@ -214,7 +222,8 @@ class Figure:
     `motion(frames, fps, turning, rng)` gives one clip of one subject; `body(motion, rng)` its body and a
     function that draws the looks of its materials. `standing`: it has the ground at y = `ground` below it;
     otherwise it floats before a background. `labels`: all that a part
-    may have; `feet`: the points that carry it."""
+    may have; `feet`: the points that carry it. `apart`: angles of its `skeleton`
+    at which no limb touches another, for a mesh; rigid figures have no skeleton."""
 
     motion: Callable[[int, float, float, np.random.Generator], Motion]
     body: Callable[[Motion, np.random.Generator], tuple[Body, "Dress"]]
@@ -223,6 +232,8 @@ class Figure:
     elevation: tuple[float, float]
     labels: tuple[str, ...]
     feet: tuple[str, ...] = ()
+    skeleton: Skeleton | None = None
+    apart: Mapping[str, float | int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

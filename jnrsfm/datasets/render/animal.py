@@ -19,6 +19,7 @@ from jnrsfm.datasets.render.anatomy import (
 )
 from jnrsfm.datasets.render.person import SIDES
 
+APART = {f"{s}_{k}": v for s in ("left", "right") for k, v in (("shoulder.abd", 13), ("hip.abd", 17))}
 FEET = ("left_front_paw", "right_front_paw", "left_hind_paw", "right_hind_paw")
 
 
@@ -308,4 +309,6 @@ ANIMAL = Figure(
         "right_hind_leg",
     ),
     feet=FEET,
+    skeleton=QUADRUPED,
+    apart=APART,
 )

@@ -293,4 +293,5 @@ FLYER = Figure(
     ground=0.0,
     elevation=(-45.0, 60.0),
     labels=("body", "head", "tail", "left_wing", "right_wing"),
+    skeleton=BIRD,
 )

@@ -9,6 +9,7 @@ import numpy as np
 
 from jnrsfm.datasets.motion import Motion
 from jnrsfm.datasets.render import kernel
+from jnrsfm.datasets.render.anatomy import Body, Dress, posed
 from jnrsfm.datasets.render.appearance import WIDTHS, Light, Looks
 from jnrsfm.datasets.render.cast import Shapes
 from jnrsfm.datasets.render.config import RenderedFigures
@@ -32,29 +33,55 @@ def _one_pose(motion: Motion, i: int) -> Motion:
     )
 
 
+def _turns(config: RenderedFigures, clip: int) -> tuple[int, int, int]:
+    """Index of the figure of a clip, which of its subjects, and which pose of it."""
+    poses = POSES if config.clip == 1 else 1
+    turn, which = divmod(clip, len(config.figures))
+    return which, *divmod(turn, poses)
+
+
+def subject(config: RenderedFigures, clip: int, apart: bool = False) -> tuple[Motion, Body, Dress]:
+    """The subject of a clip: its motion, its body, and what draws its looks.
+
+    A subject has as many frames as the clip, or, where images are single, all the poses of it that are
+    drawn. With `apart` the body's first frame is another one, before those of the motion: the figure with
+    its limbs apart."""
+    which, number, _ = _turns(config, clip)
+    figure = FIGURES[config.figures[which]]
+    rng = np.random.default_rng([config.seed, 1, which, number])
+    # Single images: poses half a second apart.
+    frames, fps = (POSES, 2.0) if config.clip == 1 else (config.clip, config.fps)
+    motion = figure.motion(frames, fps, config.turning, rng.spawn(1)[0])
+    whole = motion
+    if apart:
+        first = motion.points[:1]
+        if figure.skeleton is not None:
+            first = posed(figure.skeleton, motion.points, figure.apart)
+        join = lambda x: np.concatenate([x[:1], x])
+        whole = dataclasses.replace(
+            motion,
+            points=np.concatenate([first, motion.points]),
+            heading=join(motion.heading),
+            sequence=join(motion.sequence),
+            defined=None if motion.defined is None else join(motion.defined),
+        )
+    return motion, *figure.body(whole, rng)
+
+
 def clips(config: RenderedFigures, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Clip]]:
     """The clips `start` to `stop` with the index of their figure, each from random streams of its own."""
-    names = config.figures
-    known: dict[str, tuple[int, Any]] = {}
-    stop = config.images // config.clip if stop is None else stop
-    for c in range(start, stop):
-        which, turn = c % len(names), c // len(names)
-        figure = FIGURES[names[which]]
-        poses = POSES if config.clip == 1 else 1
-        subject = turn // poses
-        if names[which] not in known or known[names[which]][0] != subject:
-            rng = np.random.default_rng([config.seed, 1, which, subject])
-            # Single images: poses half a second apart.
-            frames, fps = (POSES, 2.0) if config.clip == 1 else (config.clip, config.fps)
-            motion = figure.motion(frames, fps, config.turning, rng.spawn(1)[0])
-            known[names[which]] = subject, (motion, *figure.body(motion, rng))
-        motion, body, dress = known[names[which]][1]
+    known: dict[int, tuple[int, Any]] = {}
+    for c in range(start, config.images // config.clip if stop is None else stop):
+        which, number, pose = _turns(config, c)
+        if which not in known or known[which][0] != number:
+            known[which] = number, subject(config, c)
+        motion, body, dress = known[which][1]
         if config.clip == 1:
-            i = turn % poses
-            motion = _one_pose(motion, i)
-            body = dataclasses.replace(body, linear=body.linear[i : i + 1], origin=body.origin[i : i + 1])
+            motion = _one_pose(motion, pose)
+            cut = slice(pose, pose + 1)
+            body = dataclasses.replace(body, linear=body.linear[cut], origin=body.origin[cut])
         rng = np.random.default_rng([config.seed, 2, c])
-        yield which, make_clip(config, figure, motion, body, dress(rng), rng)
+        yield which, make_clip(config, FIGURES[config.figures[which]], motion, body, dress(rng), rng)
 
 
 def layout_of(config: RenderedFigures) -> kernel.Layout:

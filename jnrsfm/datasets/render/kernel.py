@@ -202,7 +202,12 @@ def probe_all(pictures: Picture, body, layout: Layout, points):
         u, v = points[:, 0] / points[:, 2], points[:, 1] / points[:, 2]
         last = layout.cones + layout.boxes
         cut = lambda a, b: (s.inverse[a:b], s.eye[a:b], s.size[a:b])
-        cone = jax.vmap(lambda m, e, size: shapes.cone_depth(*shapes.local_ray(m, e, u, v), size))
+
+        def cone_of(m, e, size):
+            d, o = shapes.local_ray(m, e, u, v)
+            return shapes.cone_depth(d, o, size)
+
+        cone = jax.vmap(cone_of)
         box = jax.vmap(lambda m, e, _: shapes.box_depth(*shapes.local_ray(m, e, u, v)))
         plane = jax.vmap(lambda m, e, _: shapes.plane_depth(m, e, u, v))
         depths = [cone(*cut(0, layout.cones)), box(*cut(layout.cones, last)), plane(*cut(last, -1))]
@@ -253,4 +258,4 @@ def follow(shape, local, placed: Placed, there: Picture, layout: Layout):
 @partial(jax.jit, static_argnames="layout")
 def follow_all(shape, local, placed: Placed, there: Picture, layout: Layout):
     """`follow` for a batch, one picture after the other."""
-    return jax.lax.map(lambda x: follow(*x, layout), (shape, local, placed, there))
+    return jax.lax.map(lambda x: follow(x[0], x[1], x[2], x[3], layout), (shape, local, placed, there))

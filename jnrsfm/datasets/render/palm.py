@@ -192,4 +192,13 @@ PALM = Figure(
     ground=0.0,
     elevation=(-50.0, 60.0),
     labels=("forearm", "palm", *(f"{x}_{p}" for x in ("thumb", *FINGERS) for p in ("base", "middle", "tip"))),
+    skeleton=HAND,
+    apart={
+        "index_mcp.abd": 12,
+        "middle_mcp.abd": 3,
+        "ring_mcp.abd": -7,
+        "little_mcp.abd": -16,
+        "thumb_cmc.abd": 55,
+        "thumb_cmc.twist": -20,
+    },
 )

@@ -18,6 +18,7 @@ from jnrsfm.datasets.render.anatomy import (
 )
 from jnrsfm.datasets.walker import GAITS, WALKER, WalkerConfig, walker
 
+APART = {f"{s}_{k}": v for s in ("left", "right") for k, v in (("shoulder.abd", 55), ("hip.abd", 14))}
 FEET = ("left_ankle", "left_toe", "right_ankle", "right_toe")
 SIDES = (("left", 1), ("right", -1))
 
@@ -340,4 +341,6 @@ PERSON = Figure(
         "right_foot",
     ),
     feet=FEET,
+    skeleton=WALKER,
+    apart=APART,
 )

@@ -181,9 +181,9 @@ def _surroundings(config: RenderedFigures, standing: bool, ground: float, middle
 def _look(material: Material) -> np.ndarray:
     """The numbers of `appearance.Looks` of one material, short of the texture map."""
     if material.mark_radius is None:  # its ellipsoid is put where no point lies
-        at, size = (1e6,) * 3, (1e-5,) * 3
+        at, size = np.full(3, 1e6), np.full(3, 1e-5)
     else:
-        at, size = material.mark_at, tuple(1 / x for x in material.mark_radius)
+        at, size = np.array(material.mark_at, float), 1 / np.array(material.mark_radius, float)
     m = material
     return np.array(
         [*m.base, *m.second, *m.mark, *m.weights, *m.frequency, *m.along, *at, *size, m.gloss, m.seed], float

@@ -192,9 +192,9 @@ def _car_body(motion: Motion, rng) -> tuple[Body, Dress]:
             "cabin", "all", (mid, 0, top_f[2] - 0.05), ((top_f[0] - top_r[0]) / 2, 0.6 * wide, 0.045), "paint"
         )
     )
-    for share in (0.15, 0.5, 0.85):
+    for share in (0.12, 0.45, 0.78):
         a, b = (x + share * (y - x) for x, y in ((rear, top_r), (screen, top_f)))
-        tall = 0.22 * (top_f[2] - belt)
+        tall = 0.19 * (top_f[2] - belt)
         for s in (1, -1):
             parts.append(
                 _rod(

@@ -89,10 +89,11 @@ class RenderedImages:
             h, w = self.depth.shape[1:]
             pixels = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1)
         x, y = np.moveaxis(np.asarray(pixels), -1, 0)
-        k = np.asarray(self.intrinsics[frame], np.float64)
+        k = np.asarray(self.intrinsics, np.float64)[frame]
         z = self.depth[frame, y, x].astype(np.float64)
         seen = np.stack([(x - k[0, 2]) / k[0, 0] * z, (y - k[1, 2]) / k[1, 1] * z, z], -1)
-        r, t = (np.asarray(a[frame], np.float64) for a in (self.cameras.rotations, self.cameras.translations))
+        r = np.asarray(self.cameras.rotations, np.float64)[frame]
+        t = np.asarray(self.cameras.translations, np.float64)[frame]
         world = (seen - t) @ r
         index = self.shape[frame, y, x]
         here, there = self.placed[frame, index], self.placed[to, index]
@@ -199,7 +200,8 @@ def record(
     }
     views = np.concatenate(own).astype(np.float32)
     cameras = Cameras(views[..., :3], views[..., 3], intrinsics=intrinsics, model="perspective")
-    outer = [np.concatenate([getattr(c, k) for _, c in found]) for k in ("rotations", "translations")]
+    outer = np.concatenate([np.concatenate([c.rotations, c.translations[..., None]], -1) for _, c in found])
+    outer = outer.astype(np.float32)
     return RenderedImages(
         images=drawn["image"],
         mask=parts > 0,
@@ -231,7 +233,7 @@ def record(
         category=category,
         categories=config.figures,
         part_names=tuple(part_names),
-        cameras=Cameras(*(x.astype(np.float32) for x in outer), intrinsics=intrinsics, model="perspective"),
+        cameras=Cameras(outer[..., :3], outer[..., 3], intrinsics=intrinsics, model="perspective"),
         shape=drawn["shape"].astype(np.uint8),
         placed=np.concatenate([np.concatenate([c.linear, c.origin[..., None]], -1) for _, c in found]),
         config=config,
@@ -260,3 +262,14 @@ def _motion(config: RenderedFigures, found, drawn, right_mask) -> dict[str, Any]
             "baseline": base.astype(np.float32),
         }
     return out
+
+
+def contact_sheet(images, columns: int = 8):
+    """One image `(rows h, columns w, 3)` uint8 of `images (frame, h, w, 3)`, row after row; grey where
+    there are none."""
+    images = np.asarray(images)
+    n, h, w = images.shape[:3]
+    rows = -(-n // columns)
+    sheet = np.full((rows * columns, h, w, 3), 128, np.uint8)
+    sheet[:n] = images
+    return sheet.reshape(rows, columns, h, w, 3).swapaxes(1, 2).reshape(rows * h, columns * w, 3)
