@@ -30,6 +30,7 @@ NAMES = (
     "solvers",
     "lifter",
     "render",
+    "images",
 )
 BASELINE = Path(__file__).parent / "results"
 

@@ -91,7 +91,7 @@ class TrainedModel:
             kinds = {Landmarks: "2D landmarks", LabelledImages: "photographs"}
             raise InputError(f"{where}: the model lifts {kinds[takes]}: give a file of these")
         if isinstance(landmarks, LabelledImages):
-            io.check_landmarks(landmarks.landmarks, where=where)
+            io.check_images(landmarks, where)
             return self.model.lift(landmarks)
         io.check_landmarks(landmarks, self.camera, where, min_frames=1)
         own, given = self.names, landmarks.names
@@ -174,7 +174,7 @@ def fit(
     if images is None:
         io.check_landmarks(landmarks, camera)
     else:
-        io.check_landmarks(landmarks)
+        io.check_images(images, "the images", labels=True)
     if reference is not None and reference.points3d.shape[:2] != landmarks.points2d.shape[:2]:
         raise InputError(
             f"the reference has {reference.points3d.shape[:2]} frames and points, the landmarks "
@@ -333,7 +333,6 @@ def write_image_page(
     path: str | Path, images: LabelledImages, result: Reconstruction, reference: Reconstruction | None = None
 ) -> Path:
     """A page of lifted photographs: each with its points over it, and its 3D beside. Raises InputError."""
-    shown, photos = _photographs(images, result)
     landmarks = images.landmarks
     if landmarks.n_points != result.n_points:  # photographs without labels
         visible = np.zeros((result.n_frames, result.n_points), bool)
@@ -341,6 +340,8 @@ def write_image_page(
             np.zeros((*visible.shape, 2), np.float32), visible, sequence=landmarks.sequence,
             names=result.names, edges=result.edges, symmetric=result.symmetric,
         )  # fmt: skip
+        images = dataclasses.replace(images, landmarks=landmarks)
+    shown, photos = _photographs(images, result)
     contents = Contents(result, landmarks, reference, scores=_scores(result, reference))
     return report.write_report(path, _of_photographs(contents, shown, photos))
 

@@ -21,7 +21,7 @@ import numpy as np
 from jnrsfm.report.contents import Contents, for_result
 from jnrsfm.report.curves import loss_svg
 from jnrsfm.report.latent import latent_svg
-from jnrsfm.report.scene import VIDEO_DEGREES, Scene
+from jnrsfm.report.scene import SEEN, VIDEO_DEGREES, Scene
 from jnrsfm.report.summary import GLOSSARY, MARKS, REFLECTION, alerts, checks, score, summarise, what_was_done
 from jnrsfm.runs import write_file
 from jnrsfm.types import ResultCode
@@ -203,6 +203,16 @@ def _notes(scene: Scene) -> list[str]:
     return [n for n in notes if n]
 
 
+def photographs_said(scene: Scene) -> str:
+    """One line on a page of photographs: what a network found in them, and what it was trained on."""
+    seen = int((scene.state == SEEN).sum())
+    text = f"{len(scene.names)} points were found in each of {len(scene.frames)} photographs, in 2D and in depth, by a "
+    text += "network that never saw a 3D label: 2D labels of photographs, lifted to 3D, were its teacher."
+    if seen == 0:
+        return text + " It had no label of these: what you see is what it makes of the pixels."
+    return text + (" The worst are shown first." if not scene.ordered else "")
+
+
 def page_html(contents: Contents) -> str:
     """The whole page of a reconstruction of points, as text."""
     scene, quality, settings = contents.scene, contents.quality, contents.settings
@@ -224,7 +234,11 @@ def page_html(contents: Contents) -> str:
         "style": style,
         "script": script,
         "data": as_script_json(scene_data(scene) | _photo_data(contents)),
-        "summary": _e(what_was_done(scene, contents.history, settings)),
+        "summary": _e(
+            what_was_done(scene, contents.history, settings)
+            if contents.photos is None
+            else photographs_said(scene)
+        ),
         "verdict": verdict,
         "chip": _chip(verdict),
         "verdict_words": _e(words),

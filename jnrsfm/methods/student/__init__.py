@@ -32,7 +32,7 @@ from jnrsfm.methods.student.settings import Student as Student
 from jnrsfm.methods.student.teacher import Taught, teach
 from jnrsfm.models.functional import Network
 from jnrsfm.models.saved import NetworkModel
-from jnrsfm.models.vision import BackboneConfig, PoseNetwork, PoseNetworkConfig
+from jnrsfm.models.vision import BackboneConfig, PoseNetwork, PoseNetworkConfig, with_weights
 from jnrsfm.training import Engine, Phase, Problem, Resident, Session
 from jnrsfm.types import Cameras, LabelledImages, Landmarks, Reconstruction, reconstruction_of
 
@@ -157,7 +157,7 @@ def taught_network(
     network = Network.of(PoseNetwork, config.network(landmarks.n_points))
     swap = crops.swap_of(landmarks.n_points, landmarks.symmetric)
     objective = kind(network, config, swap, taught.dictionary, landmarks.symmetric is not None)
-    engine = Engine(Problem(network.init, objective, objective.criteria), config, session)
+    engine = Engine(Problem(initial(network), objective, objective.criteria), config, session)
     key = jax.random.key(seed)
     source = Resident(samples, config.batch, 256)
     assert config.steps is not None
@@ -181,6 +181,18 @@ def taught_network(
     heldout, about = _heldout(found, landmarks.select(labelled), labelled, samples, where)
     diagnostics = taught.diagnostics | about | {model_kind.METHOD: list(trained.criteria)}
     return Fitted(found, model, heldout, diagnostics=diagnostics)
+
+
+def initial(network: Network) -> Any:
+    """How parameters begin: a pretrained trunk in its place."""
+    if not network.config.backbone.trunk:
+        return network.init
+
+    def init(key):
+        params, state = network.init(key)
+        return with_weights(params), state
+
+    return init
 
 
 def samples_of(

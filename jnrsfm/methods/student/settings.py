@@ -5,7 +5,7 @@ from typing import Literal
 
 from jnrsfm.errors import InputError
 from jnrsfm.inputs.crops import Augmentation
-from jnrsfm.models.vision import BackboneConfig, HeadKind, PoseNetworkConfig
+from jnrsfm.models.vision import ALEXNET, BackboneConfig, HeadKind, PoseNetworkConfig
 from jnrsfm.training import TrainConfig
 
 _AUGMENTATION = Augmentation()
@@ -35,18 +35,21 @@ class Student(TrainConfig):
     """Weight of the cross-entropy of the distributions of x and y with the labels (axis head)."""
     size: int = 64
     """Side of the patch that the network sees, in pixels."""
-    backbone: Literal["tiny", "small", "medium", "large"] = "small"
-    """Backbone: small for a CPU, medium or large for an accelerator."""
+    backbone: Literal["tiny", "small", "medium", "large", "alexnet"] = "small"
+    """Backbone: small for a CPU, medium or large for an accelerator; alexnet: a frozen pretrained trunk, for sets of
+    under a hundred images (extra `pretrained`)."""
     head: HeadKind = "axis"
     """A distribution for each axis, or one for the volume, plain or debiased."""
     augmentation: Augmentation = _AUGMENTATION
     """How patches vary in training."""
     steps: int | None = None  # type: ignore[assignment]
-    """Optimiser steps; unset: 16 passes over the images, between 600 and 3,000 steps."""
+    """Optimiser steps; unset: 32 passes over the images, between 600 and 4,000 steps."""
     batch: int = 32
     """Images in a step."""
-    learning_rate: float = 2e-3
-    """Peak learning rate."""
+    update: Literal["adam", "muon"] = "muon"
+    """Optimiser: Muon for the convolutions and the head, which learn faster by it, or Adam for all."""
+    learning_rate: float = 5e-3
+    """Peak learning rate; for Adam about 2e-3."""
     warmup: int = 100
     """Steps of linear warm-up."""
     average: float = 0.99
@@ -78,9 +81,10 @@ class Student(TrainConfig):
     def network(self, n_points: int) -> PoseNetworkConfig:
         """The network for a number of points."""
         bins = 64 if self.head == "axis" else 16
-        return PoseNetworkConfig(n_points, self.size, BackboneConfig.preset(self.backbone), self.head, bins)
+        trunk = ALEXNET if self.backbone == "alexnet" else BackboneConfig.preset(self.backbone)
+        return PoseNetworkConfig(n_points, self.size, trunk, self.head, bins)
 
     def resolved(self, n_images: int) -> "Student":
         """With the rules for what is unset."""
-        passes = min(max(16 * n_images // self.batch, 600), 3000)
+        passes = min(max(32 * n_images // self.batch, 600), 4000)
         return dataclasses.replace(self, steps=passes if self.steps is None else self.steps)

@@ -33,12 +33,13 @@ PRESETS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
 @dataclasses.dataclass(frozen=True)
 class BackboneConfig:
     """`stem`: side of the squares of pixels that the first map takes together; `widths`: channels of the stages;
-    `blocks`: residual blocks of each; `groups`: of the normalisation."""
+    `blocks`: residual blocks of each; `groups`: of the normalisation; `trunk`: "alexnet" for the pretrained one."""
 
     stem: int = PRESETS["small"][0]
     widths: tuple[int, ...] = PRESETS["small"][1]
     blocks: tuple[int, ...] = PRESETS["small"][2]
     groups: int = 8
+    trunk: str = ""
 
     def __post_init__(self):
         """Raise InputError for what is no network."""

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 
 from jnrsfm.errors import InputError
 from jnrsfm.models.vision.backbone import Backbone, BackboneConfig, Features, conv
+from jnrsfm.models.vision.pretrained import AlexTrunk
 
 HeadKind = Literal["axis", "integral", "debiased"]
 _BACKBONE = BackboneConfig()
@@ -152,8 +153,9 @@ class PoseNetwork(nnx.Module):
 
     def __init__(self, config: PoseNetworkConfig, *, rngs: nnx.Rngs):
         self.config = config
-        self.backbone = Backbone(config.backbone, rngs=rngs)
-        kind: Any = AxisHead if config.head == "axis" else VolumeHead
+        kind: Any = AlexTrunk if config.backbone.trunk else Backbone
+        self.backbone = kind(config.backbone, rngs=rngs)
+        kind = AxisHead if config.head == "axis" else VolumeHead
         self.head = kind(config, rngs=rngs)
         small = jax.nn.initializers.normal(1e-3)
         self.spread = nnx.Linear(
