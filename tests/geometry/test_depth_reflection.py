@@ -386,9 +386,9 @@ def test_time_grows_with_the_frames_and_not_faster(rng):
     for n in (1250, 5000):
         runs = []
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             resolve_mirrors(shapes[:n], np.zeros(n, int))
-            runs.append(time.perf_counter() - start)
+            runs.append(time.process_time() - start)
         seconds.append(min(runs))
     assert seconds[1] < 2.0
     assert seconds[1] < 8 * seconds[0]
