@@ -27,6 +27,7 @@ QUALITY_FILE_BEFORE = "card.json"  # its name in run folders of version 0.1
 REPORT_FILE = "report.html"
 STILL_FILE = "report.png"
 _NAMES_BEFORE = {"card": "quality", "facts": "diagnostics"}
+_FREE = ("checkpoint_seconds",)  # how often to save says nothing of the result
 RATES_BEFORE = "learning_rates_before"  # in config.yaml, where a run was resumed at a lower rate
 
 
@@ -138,7 +139,12 @@ def resume_run(folder: Path, record: dict[str, Any], changed: list[str], finishe
     """
     before = read_record(folder)
     rates = before.pop(RATES_BEFORE, [])
-    changed = [*changed_settings(before, record), *changed]
+    if before.get("method") != record.get("method"):  # its settings are others altogether
+        raise InputError(
+            f"{folder}: is a run of {before.get('method')}: resume with --method {before.get('method')}, or choose "
+            "another folder"
+        )
+    changed = [*(n for n in changed_settings(before, record) if n not in _FREE), *changed]
     lowered = changed == ["learning_rate"] and not finished
     lowered = lowered and record["config"]["learning_rate"] < before["config"]["learning_rate"]
     if changed and not lowered:

@@ -127,6 +127,10 @@ class Lift(Reader):
     """2D landmarks with the same points; photographs (a folder, a file, a video) for a model of images."""
     out: Annotated[Path, arg(metavar="FILE.npz")]
     """Reconstruction to write."""
+    drop_empty: bool = False
+    """Leave out the frames that show too few points; the others keep their numbers."""
+    report: Annotated[Path | None, arg(metavar="FILE.html")] = None
+    """Write the page of the lifted frames, with their quality report."""
 
     def run(self) -> Answer:
         """Load, lift, write."""
@@ -137,13 +141,24 @@ class Lift(Reader):
         model = api.load(self.run_folder)
         images = io.holds_images(self.input, self.format)
         given = api.read(self.input, **self.reading) if images else read_said([self.input], self.reading)
+        if self.drop_empty and not images:
+            given, _ = io.drop_empty(given, model.camera)
         reconstruction = model.lift(given, str(self.input))
         reconstruction.save(self.out)
-        about, page = summary(reconstruction), None
+        about, page, quality, lines = summary(reconstruction), None, None, []
         if isinstance(given, LabelledImages):
             page = api.write_image_page(self.out.with_suffix(".html"), given, reconstruction)
-        text = f"wrote {self.out}: {describe(about)}" + (f"\nopen {page}" if page else "")
-        return Answer({"out": self.out, "page": page, **about}, text)
+        else:
+            from jnrsfm import metrics, report
+
+            quality = metrics.assess(given, reconstruction)
+            lines = ["", metrics.format_quality(quality)]
+            if self.report is not None:
+                page = report.write_report(
+                    self.report, report.Contents(reconstruction, given, quality=quality)
+                )
+        lines = [f"wrote {self.out}: {describe(about)}", *lines, *([f"open {page}"] if page else [])]
+        return Answer({"out": self.out, "page": page, "quality": quality, **about}, "\n".join(lines))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,12 +86,41 @@ class Hdf5:
             raise InputError(
                 f"{self.path}: '{name}' declares {item.dtype} of shape {item.shape}, more than the file can hold"
             )
+        vlen = (
+            h5py.check_vlen_dtype(item.dtype) is not None or h5py.check_string_dtype(item.dtype) is not None
+        )
+        if vlen and item.dtype == object and not self._file.userblock_size:
+            self._check_lengths(item, name)
         for axis in item.chunks or ():
             if axis * item.dtype.itemsize > self._most:
                 raise InputError(
                     f"{self.path}: '{name}' declares chunks of {item.chunks}: the file is damaged"
                 )
         return np.asarray(item[()])
+
+    def _check_lengths(self, item: Any, name: str) -> None:
+        """Raise InputError where an element of variable length says that it is longer than the file: the library would
+        make room for it first. An element is stored as its length (4 bytes), a heap's address and a number."""
+        width = item.id.get_type().get_size()
+        places = []
+        if item.chunks is None and item.id.get_offset() is not None:
+            places = [(item.id.get_offset(), item.id.get_storage_size())]
+        elif (
+            item.chunks is not None and item.compression is None and not item.shuffle and not item.fletcher32
+        ):
+            infos = [item.id.get_chunk_info(i) for i in range(min(item.id.get_num_chunks(), 100_000))]
+            places = [(i.byte_offset, i.size) for i in infos]
+        most = self.path.stat().st_size
+        stored = width if width >= 16 else 16
+        with open(self.path, "rb") as stream:
+            for offset, size in places:
+                stream.seek(offset)
+                raw = stream.read(min(size, most))
+                lengths = np.frombuffer(raw[: len(raw) // stored * stored], "<u4").reshape(-1, stored // 4)[
+                    :, 0
+                ]
+                if (lengths > most).any():
+                    raise InputError(f"{self.path}: '{name}' has a text longer than the file: it is damaged")
 
     def dimensions(self, name: str) -> list[str]:
         """Names of the dimensions of an array, as netCDF attaches them; "" where one has none."""

@@ -80,13 +80,15 @@ def checked(pose: Pose, where: Path | str) -> Pose:
     if 0 in points.shape:
         raise InputError(f"{where}: holds no points (shape {points.shape}): check the file")
     with np.errstate(invalid="ignore"):
-        large = np.abs(points) > LARGEST
+        large = (points > LARGEST) | (points < -LARGEST)
     if large.any():
         frame, _, point = np.argwhere(large.any(-1))[0]
         raise InputError(
             f"{where}: row {frame}, point {point}: a coordinate above {LARGEST:g}: mend the file"
         )
-    points = np.where(np.isfinite(points).all(-1, keepdims=True), points, np.nan)
+    half = np.asarray(~np.isfinite(points).all(-1) & ~np.isnan(points).all(-1))
+    if half.any():  # one coordinate alone says nothing
+        points = np.where(half[..., None], np.nan, points)
     confidence = pose.confidence
     if confidence is not None:
         confidence = np.asarray(confidence, np.float64)

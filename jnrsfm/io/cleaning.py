@@ -171,11 +171,7 @@ def _states(clip: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     crossed = clip[:, pairs[:, ::-1].reshape(-1)]
     options = np.stack([straight, crossed])  # (state, frame, point, 2)
     usual = np.linalg.norm(straight[2:] - 2 * straight[1:-1] + straight[:-2], axis=-1)
-    size = (
-        np.nanmedian(np.linalg.norm(straight[:, ::2] - straight[:, 1::2], axis=-1))
-        if np.isfinite(straight).any()
-        else 0
-    )
+    size = _quiet_median(np.linalg.norm(straight[:, ::2] - straight[:, 1::2], axis=-1))
     scale = max(float(np.nan_to_num(_quiet_median(usual))), 0.02 * float(np.nan_to_num(size)), 1e-9)
     n = len(clip)
     cost = np.zeros((n, 2, 2, 2))  # of states at t - 2, t - 1, t

@@ -129,13 +129,20 @@ def _table(file: Hdf5, group: str):
         (f for f in fields if f.startswith("values_block_")), key=lambda f: int(f.rpartition("_")[2])
     )
     refuse_large((len(table), len(columns)), file.path)
-    values = np.full((len(table), len(columns)), np.nan)
+    values = np.empty((0, 0))
     for field in blocks:
         held = _unpickled(file, file.attribute(f"{field}_kind", f"{group}/table"), "its column names")
         block = table[field].reshape(len(table), -1)
         if len(held) != block.shape[1] or block.dtype.kind not in "fiub":
             raise InputError(f"{file.path}: {field} does not fit its column names, or holds no numbers")
-        values[:, [place[tuple(c) if isinstance(c, list | tuple) else (c,)] for c in held]] = block
+        at = [place[tuple(c) if isinstance(c, list | tuple) else (c,)] for c in held]
+        if len(blocks) == 1 and at == list(range(len(columns))):
+            values = block  # no copy: a long video is large
+            break
+        values = np.full((len(table), len(columns)), np.nan) if not values.size else values
+        values[:, at] = block
+    if values.shape[1] != len(columns):
+        raise InputError(f"{file.path}: its table has no blocks of values")
     index = table["index"] if "index" in fields else np.arange(len(table))
     return names, columns, values, [as_text(v) for v in index.tolist()]
 

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.io import checks, openpose, settle
+from jnrsfm.io import _archive, checks, openpose, settle
 from jnrsfm.io._pose import Pose, checked
 from jnrsfm.io._registry import Format, by_name, check_options, detect, existing
 from jnrsfm.io.adjust import Wishes, adjusted, remarks
 from jnrsfm.types import Landmarks
 
 MOST_FILES = 100_000
+_LENS = ("distortion", "dist", "dist_coeffs", "distcoeffs", "distortion_coefficients")
 _WISHES = tuple(f.name for f in dataclasses.fields(Wishes))
 
 
@@ -79,6 +80,11 @@ def _one(path: Path, format: str | None, wishes: Wishes, options: dict[str, Any]
     landmarks = fmt.read_landmarks(path, **options)
     checks.check_landmarks(landmarks, where=str(path))
     landmarks, notes = adjusted(landmarks, wishes, path)
+    lens = [k for k in _archive.names(path) if k.lower() in _LENS] if fmt.name == "npz" else []
+    if lens:
+        notes.append(
+            f"key '{lens[0]}' is not used: lens distortion is not modelled, undistort the points first"
+        )
     return _finished(landmarks, [path], fmt, notes, wishes.image_size)
 
 

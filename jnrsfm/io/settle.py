@@ -96,7 +96,7 @@ def reference_of(
 def _one_row_a_frame(pose: Pose) -> tuple[Pose, list[str]]:
     """Rows that are detections become rows that are frames; frames that nobody was seen in come back, empty."""
     notes: list[str] = []
-    if pose.confidence is not None:
+    if pose.confidence is not None and not pose.linked and (pose.confidence <= 0).any():
         pose = pose.replace(points=np.where((pose.confidence <= 0)[..., None], np.nan, pose.points))
     if pose.image is not None:
         pose = _stack_detections(pose)
@@ -199,6 +199,8 @@ def _size(points: np.ndarray, seen: np.ndarray) -> float:
 def _fill(pose: Pose) -> tuple[Pose, int]:
     """Rows in the order of their numbers, short gaps filled with empty rows; a long gap begins another clip."""
     numbers = np.asarray(pose.numbers, np.int64)
+    if (np.diff(numbers) == 1).all():
+        return pose, 0
     order = np.argsort(numbers, kind="stable")
     numbers = numbers[order]
     if (np.diff(numbers) == 0).any() or pose.clip is not None:

@@ -245,6 +245,17 @@ def test_what_hdf5_and_zips_must_not_do(tmp_path, monkeypatch):
         file.create_virtual_dataset("tracks", layout)
     with pytest.raises(InputError, match="keeps its data in another file"):
         io.parse(path, "sleap")
+    with h5py.File(path, "w") as file:
+        file["tracks"] = np.ones((1, 2, 2, 4))
+        file.create_dataset("node_names", data=["a", "b"], dtype=h5py.string_dtype())
+        place = file["node_names"].id.get_offset()
+    data = bytearray(path.read_bytes())
+    data[place : place + 4] = np.uint32(
+        2**31
+    ).tobytes()  # the length of a text: the library would make room for it
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="a text longer than the file"):
+        io.parse(path, "sleap")
     monkeypatch.setattr("jnrsfm.io._archive._FREE", 1_000_000)
     np.savez_compressed(tmp_path / "bomb.npz", points2d=np.zeros((1_000_000, 4, 2), "u1"))
     with pytest.raises(InputError, match="would unpack to"):

@@ -282,4 +282,5 @@ TOOLS = {
     "wide csv": (wide_csv, "a.csv", "csv"),
     "long csv": (long_csv, "a.csv", "csv"),
 }
+ONE_ONLY = {"mediapipe csv", "mediapipe json", "videopose3d", "tracks", "wide csv"}
 NO_SCORE = {"coco", "videopose3d", "tracks"}
