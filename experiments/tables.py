@@ -92,9 +92,9 @@ def results_table(rows: Sequence[dict[str, Any]]) -> str:
             row["setting"],
             f"{row['method']}, {row['camera']}",
             *(
-                # protocols that fit no scale say nothing where the views are perspective
+                # protocols that fit no scale say nothing where the unit of each frame is free
                 ("", "", "")
-                if row.get("scale_free", row["camera"] == "perspective")
+                if row.get("scale_free", row["camera"] != "orthographic")
                 else (
                     _percent(row, "frame-mirror", "normalized_error"),
                     _percent(row, "one-mirror", "normalized_error"),

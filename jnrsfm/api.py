@@ -12,7 +12,10 @@ import numpy as np
 from jnrsfm import citations, io, metrics, report, runs
 from jnrsfm.config import from_plain, to_plain
 from jnrsfm.errors import InputError
-from jnrsfm.methods import METHODS, Fitted, MethodInfo, Model
+from jnrsfm.inputs.doubted_points import reweighed
+from jnrsfm.inputs.empty_frames import put_back
+from jnrsfm.inputs.swaps import describe_swaps, exchanged, find_swaps
+from jnrsfm.methods import METHODS, MethodInfo, Model
 from jnrsfm.report import Contents
 from jnrsfm.training import Session, hosts
 from jnrsfm.types import LabelledImages, Landmarks, Reconstruction, Result, ResultCode
@@ -138,6 +141,8 @@ def fit(
     reference: Reconstruction | None = None,
     config: Any = None,
     progress: bool = True,
+    reweigh: bool = True,
+    repair_swaps: bool = False,
     **overrides: Any,
 ) -> FitResult:
     """Reconstruct 3D shapes and cameras from 2D landmarks.
@@ -151,7 +156,9 @@ def fit(
     `checkpoints/`, `landmarks.npz`, `model.npz`, `codes.npz` (methods with a latent space), `reconstruction.npz`,
     `quality.json`, `report.html`, `report.png`; `resume=True` goes on with an interrupted one, or at a lower
     `learning_rate` with one that diverged.
-    `reference` is 3D to show and score in the report; nothing is fitted to it or chosen by it.
+    `reference` is 3D to show and score in the report; nothing is fitted to it or chosen by it. `reweigh` lets wrong
+    points weigh less (`inputs.doubted_points`), `repair_swaps` exchanges left and right back (`inputs.swaps`). A frame
+    that shows too few points comes back interpolated in its clip, or NaN, and marked (`inputs.empty_frames`).
 
     Raises InputError, one line, for what the user can mend: unknown method or setting, landmarks that do not
     suffice for the camera, a folder that holds another run, training that diverges.
@@ -171,10 +178,14 @@ def fit(
     config = _config(info, config, restarts, overrides)
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**31:
         raise InputError(f"seed is {seed}: it must be a whole number from 0 to {2**31 - 1}")
-    if images is None:
-        io.check_landmarks(landmarks, camera)
-    else:
+    if images is not None:
         io.check_images(images, "the images", labels=True)
+        used, shown = np.ones(landmarks.n_frames, bool), landmarks
+    else:
+        io.check_landmarks(landmarks)
+        used = io.usable_frames(landmarks, camera)
+        shown = landmarks if used.all() or not used.any() else landmarks.select(used)
+        io.check_landmarks(shown, camera)
     if reference is not None and reference.points3d.shape[:2] != landmarks.points2d.shape[:2]:
         raise InputError(
             f"the reference has {reference.points3d.shape[:2]} frames and points, the landmarks "
@@ -188,10 +199,19 @@ def fit(
         hosts.agreed(True)  # nobody writes into a folder that is not open yet
     begun = time.monotonic()
     session = Session(folder, resume=resume, progress=progress)
+    trust, swaps = None, find_swaps(shown)
+    if images is None:
+        shown = exchanged(shown, swaps.frames) if repair_swaps else shown
+        given, trust = reweighed(shown) if reweigh else (shown, None)
     fitted = info.fit(given, camera, config, seed, session)
-    result, quality = _judge(landmarks, fitted)
+    said = io.remarks(shown) + describe_swaps(swaps, used, repair_swaps)
+    result, quality = metrics.judge_fit(
+        shown, fitted, trust=trust, unsure=None if repair_swaps else swaps.frames, said=said
+    )
     seconds = round(time.monotonic() - begun, 1)
-    scores = _scores(result, reference)
+    if not used.all() and isinstance(result, Reconstruction):
+        result = put_back(result, landmarks, used)
+    scores = metrics.score_fit(result, reference)
     contents = Contents(
         result,
         landmarks,
@@ -200,13 +220,13 @@ def fit(
         quality=quality,
         settings={**record, "seconds": seconds},
         scores=scores,
-        latent=None if fitted.latent is None else _latent(fitted.latent._asdict(), landmarks),
+        latent=None if fitted.latent is None else _latent(fitted.latent._asdict(), shown),
         code=fitted.code,
     )
-    shown = photos = None
+    pictures = photos = None
     if images is not None and isinstance(result, Reconstruction):
-        shown, photos = _photographs(images, result)
-        contents = _of_photographs(contents, shown, photos)
+        pictures, photos = _photographs(images, result)
+        contents = _of_photographs(contents, pictures, photos)
     model = None if fitted.model is None else TrainedModel(fitted.model, getattr(landmarks, "names", None))
     found = FitResult(
         result,
@@ -223,8 +243,8 @@ def fit(
     if folder is not None and session.first:
         if model is not None:
             model.save(folder / runs.MODEL_FILE)
-        if shown is not None and photos is not None:
-            report.write_photos(folder / runs.PHOTOS_FILE, shown, photos)
+        if pictures is not None and photos is not None:
+            report.write_photos(folder / runs.PHOTOS_FILE, pictures, photos)
         if fitted.latent is not None:
             runs.write_arrays(folder / runs.LATENT_FILE, fitted.latent._asdict())
         result.save(folder / _result_file(info))
@@ -319,7 +339,7 @@ def write_run_report(run: str | Path, reference: Reconstruction | None = None) -
         history=Session(run, resume=True).history,
         quality=about["quality"],
         settings={**record, "seconds": about["seconds"]},
-        scores=_scores(result, reference),
+        scores=metrics.score_fit(result, reference),
         latent=latent,
         code=about["code"],
     )
@@ -342,7 +362,7 @@ def write_image_page(
         )  # fmt: skip
         images = dataclasses.replace(images, landmarks=landmarks)
     shown, photos = _photographs(images, result)
-    contents = Contents(result, landmarks, reference, scores=_scores(result, reference))
+    contents = Contents(result, landmarks, reference, scores=metrics.score_fit(result, reference))
     return report.write_report(path, _of_photographs(contents, shown, photos))
 
 
@@ -389,26 +409,6 @@ def _config(info: MethodInfo, config: Any, restarts: int | None, overrides: dict
     if restarts is not None:
         overrides = {"restarts": restarts, **overrides}
     return from_plain(overrides, config, f"method {info.name}")
-
-
-def _judge(landmarks: Landmarks, fitted: Fitted) -> tuple[Result, dict[str, Any]]:
-    """The result with its uncertainty, the spread over restarts, and its quality report."""
-    result = fitted.reconstruction
-    if fitted.restarts is not None and isinstance(result, Reconstruction):
-        spread = np.asarray(metrics.restart_spread(fitted.restarts, defined=landmarks.defined))
-        if result.scale is not None:  # from camera units to those of the shape
-            spread = spread / np.asarray(result.scale)[:, None]
-        result = result.replace(score=spread.astype(np.float32))
-    return result, metrics.assess(landmarks, result, heldout=fitted.heldout)
-
-
-def _scores(result: Result, reference: Reconstruction | None) -> dict[str, Any] | None:
-    """Errors by protocol, where there is a reference of points."""
-    if reference is None or not isinstance(result, Reconstruction):
-        return None
-    # A perspective reconstruction has a unit of its own: only protocols that fit the scale say something.
-    scale_free = ["deep-nrsfm++", "kong"] if result.cameras.model == "perspective" else None
-    return metrics.evaluate(result, reference, scale_free)
 
 
 def _latent(latent: dict[str, Any], landmarks: Landmarks) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def cite(what: Any, protocols: Iterable[str] = ()) -> str:
     for name in (*protocols, *(getattr(what, "scores", None) or ())):
         if name in _PROTOCOLS:
             used.setdefault(_PROTOCOLS[name], f"the protocol `{name}`, by which the errors are measured")
-        elif name not in ("frame-mirror", "one-mirror"):
+        elif name not in ("frame-mirror", "one-mirror", "one-mirror-scaled"):
             raise InputError(f"unknown protocol {name!r}: choose from {', '.join(_PROTOCOLS)}")
     used["jnrsfm"] = _WHY["jnrsfm"]
     return (

@@ -15,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
+from jnrsfm.cli import worker
 from jnrsfm.cli.answers import jsonable
 from jnrsfm.cli.parsing import parse
 from jnrsfm.cli.verbs import Verb
@@ -44,7 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(jsonable(answer.data), allow_nan=False) if verb.json else answer.text, flush=True)
         return 0
     except KeyboardInterrupt:
-        return _fail(f"interrupted{verb.resume_hint() if verb else ''}", 130, debug)
+        code = _fail(f"interrupted{verb.resume_hint() if verb else ''}", 130, debug)
+        if worker.left_behind():  # it cannot be told to stop, and writes nothing before it is done
+            sys.stderr.flush()
+            os._exit(code)
+        return code
     except InputError as error:
         return _fail(str(error), 2, debug)
     except BrokenPipeError:

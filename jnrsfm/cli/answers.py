@@ -44,7 +44,8 @@ def fit_answer(method: str, result: Any, out: Path) -> Answer:
         "advice": result.code.advice,
         "quality": result.quality,
     }
-    lines = [describe(about)]
+    told = result.quality.get("verdict")
+    lines = ([] if told is None else [told["text"]]) + [describe(about)]
     if result.code is not ResultCode.CONVERGED:
         lines.append(f"{result.code.value}: {result.code.advice}")
     return Answer(

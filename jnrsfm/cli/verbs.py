@@ -2,12 +2,14 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from jnrsfm.cli import worker
 from jnrsfm.cli.answers import Answer, describe, fit_answer, number, summary, table, yes_or_no
 from jnrsfm.cli.files import Clean, Convert, Info
 from jnrsfm.cli.reading import Reader, Verb, read_said
@@ -40,8 +42,10 @@ class Fit(Reader):
     """File with 3D to compare with in the report; never used to fit or to choose."""
     config: Annotated[Path | None, arg(metavar="FILE.yaml")] = None
     """Method settings to start from, a run's config.yaml for example; options override it."""
+    repair_swaps: bool = False
+    """Exchange left and right where a detector took one for the other in some frames of a clip."""
     drop_empty: bool = False
-    """Leave out the frames that show too few points for the camera model, instead of refusing the file."""
+    """Leave out the frames that show too few points for the camera model; else they come back interpolated or NaN."""
     quiet: bool = False
     """No progress on stderr."""
 
@@ -66,19 +70,23 @@ class Fit(Reader):
         if self.drop_empty and not images:
             landmarks, kept = io.drop_empty(landmarks, camera or landmarks.camera or "orthographic")
             reference = None if reference is None else reference.select(kept)
+        work = functools.partial(
+            api.fit,
+            landmarks,
+            method=info.name,
+            camera=camera,
+            restarts=self.restarts,
+            seed=self.seed,
+            out=self.out,
+            resume=self.resume,
+            reference=reference,
+            config=self.settings_of(info),
+            progress=not self.quiet,
+            repair_swaps=self.repair_swaps,
+        )
         with _named(self.input[0]):
-            result = api.fit(
-                landmarks,
-                method=info.name,
-                camera=camera,
-                restarts=self.restarts,
-                seed=self.seed,
-                out=self.out,
-                resume=self.resume,
-                reference=reference,
-                config=self.settings_of(info),
-                progress=not self.quiet,
-            )
+            # a learned method stops at its next checkpoint by itself; a solver keeps none
+            result = worker.run(work) if info.kind == "solver" else work()
         return fit_answer(info.name, result, self.out)
 
     def settings_of(self, method: Any) -> Any:

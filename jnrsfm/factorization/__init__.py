@@ -8,6 +8,7 @@
 from jnrsfm.factorization.bases import solve_points as solve_points
 from jnrsfm.factorization.bases import weighted_bases as weighted_bases
 from jnrsfm.factorization.camera_search import search_cameras as search_cameras
+from jnrsfm.factorization.cameras import aligned_rotations as aligned_rotations
 from jnrsfm.factorization.cameras import motion_factor as motion_factor
 from jnrsfm.factorization.cameras import recover_cameras as recover_cameras
 from jnrsfm.factorization.initial_shapes import rigid_shapes as rigid_shapes

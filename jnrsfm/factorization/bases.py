@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jnrsfm.factorization.measurements import Measurements
 
@@ -12,12 +12,12 @@ from jnrsfm.factorization.measurements import Measurements
 def solve_points(
     motion: Float[Array, "frame 2 basis"],
     points: Float[Array, "frame 2 point"],
-    seen: Bool[Array, "frame point"],
+    weights: Float[Array, "frame point"],
     penalty: Float[ArrayLike, "..."] = 0.0,
 ) -> Float[Array, "point basis"]:
-    """Least squares of each point's coefficients over the frames that saw it: min |V (W_p - M b_p)|^2 + b_p^T Q b_p
-    with the `penalty` Q."""
-    v = seen.astype(motion.dtype)
+    """Least squares of each point's coefficients over the frames that saw it:
+    min |V^(1/2) (W_p - M b_p)|^2 + b_p^T Q b_p with V its `weights` and the `penalty` Q."""
+    v = jnp.asarray(weights, motion.dtype)
     square = jnp.einsum("fai,faj->fij", motion, motion)
     h = jnp.einsum("fp,fij->pij", v, square) + penalty
     b = jnp.einsum("fp,fai,fap->pi", v, motion, points)
@@ -38,5 +38,5 @@ def weighted_bases(
         c = jnp.asarray(weights)
         motion = jnp.einsum("fk,fai->faki", c, jnp.asarray(rotations[:, :2])).reshape(len(c), 2, -1)
         q = 0.0 if penalty is None else jnp.kron(jnp.asarray(penalty), jnp.eye(3))
-        b = solve_points(motion, jnp.asarray(data.points), jnp.asarray(data.seen), q)
+        b = solve_points(motion, jnp.asarray(data.observed), jnp.asarray(data.weights), q)
         return np.asarray(jnp.einsum("fk,pki->fpi", c, b.reshape(data.n_points, -1, 3)))

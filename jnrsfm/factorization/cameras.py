@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from jnrsfm.factorization.measurements import Measurements
 from jnrsfm.factorization.upgrade import Scale, metric_upgrade, resolve_camera_signs
 from jnrsfm.geometry.polar import polar_factor
+from jnrsfm.geometry.rotations import project_to_so3
 
 _NOISE_FLOOR = 1e-5  # components below this share of the first are rounding of float32 input
 
@@ -35,3 +36,19 @@ def recover_cameras(
     rows = rows * np.where(flip, -1.0, 1.0)[:, None, None]
     rotations = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], 1)
     return rotations, np.sqrt((cameras**2).sum((1, 2)) / 2), margin
+
+
+@jax.jit
+def aligned_rotations(
+    shapes: Float[Array, "frame 3 point"], start: Float[Array, "frame 3 3"] | None = None
+) -> Float[Array, "frame 3 3"]:
+    """Rotations R_f that align centred camera-frame shapes to one mean, R_f^T S_f ~ mean: generalised Procrustes
+    analysis by alternation, from `start`, else from the alignment to the first shape."""
+    if start is None:
+        start = project_to_so3(jnp.einsum("fip,jp->fij", shapes, shapes[0]))
+
+    def body(_, rotations):
+        mean = jnp.einsum("fij,fip->jp", rotations, shapes) / len(shapes)
+        return project_to_so3(jnp.einsum("fip,jp->fij", shapes, mean))
+
+    return jax.lax.fori_loop(0, 30, body, start)

@@ -81,30 +81,28 @@ def _choose(landmarks, camera, candidates: Sequence[int], seed, say, method, sol
     """The smallest rank whose held-out error is within `_AS_GOOD` of the least; stops once two larger ranks in a row
     are worse. A larger rank that predicts images no better has more depths to choose from, which nothing checks."""
     weights = np.asarray(landmarks.weights)
-    seen, held = (w > 0 for w in hold_out(weights, HELD_OUT, 4, seed))
-    image = np.asarray(landmarks.points2d, np.float64)
-    unit = np.sqrt(np.mean(measure(landmarks, camera, 1, seen).size ** 2))
+    kept, held = hold_out(weights, HELD_OUT, 4, seed)
+    image = np.where(weights[..., None] > 0, np.asarray(landmarks.points2d, np.float64), 0.0)
+    unit = np.sqrt(np.mean(measure(landmarks, camera, 1, kept).size ** 2))
     errors: dict[int, float] = {}
     for rank in candidates:
-        data = measure(landmarks, camera, rank, seen)
+        data = measure(landmarks, camera, rank, kept)
         shapes, rotations, _ = solve(data, rank)
         plane = (
             np.einsum("fpj,faj->fpa", shapes, rotations[:, :2]) * data.size[:, None, None]
             + data.centre[:, None]
         )
-        error = np.linalg.norm(plane - image, axis=-1)[held].mean() / unit
+        error = np.average(np.linalg.norm(plane - image, axis=-1), weights=held) / unit
         errors[rank] = float(error) if np.isfinite(error) else float("inf")
         say(f"{method}: rank {rank}: held-out error {errors[rank]:.4f} of the object's size")
         if len(errors) > 2 and min(errors, key=errors.__getitem__) in list(errors)[:-2]:
             break
     least = min(errors.values())
     best = min(rank for rank, error in errors.items() if error <= _AS_GOOD * least)
-    mean = (seen[..., None] * np.where(seen[..., None], image, 0)).sum(1) / np.maximum(seen.sum(1), 1)[
-        :, None
-    ]
-    baseline = float(np.linalg.norm(image - mean[:, None], axis=-1)[held].mean() / unit)
+    mean = (kept[..., None] * image).sum(1) / np.maximum(kept.sum(1), 1e-9)[:, None]
+    baseline = float(np.average(np.linalg.norm(image - mean[:, None], axis=-1), weights=held) / unit)
     item = {
-        "error": errors[best], "baseline": baseline, "count": int(held.sum()),
+        "error": errors[best], "baseline": baseline, "count": int((held > 0).sum()),
         "note": f"{HELD_OUT:.0%} of the observed points, by which the rank was chosen",
     }  # fmt: skip
     return best, item, {"held_out_by_rank": {str(k): round(e, 5) for k, e in errors.items()}}

@@ -16,12 +16,14 @@ from jnrsfm.linalg.proximal import HIGHEST, singular_value_threshold
 def nuclear_norm_shape(
     rotations: Float[Array, "frame 3 3"],
     points: Float[Array, "frame 2 point"],
-    seen: Bool[Array, "frame point"],
+    weights: Float[Array, "frame point"],
     start: Float[Array, "frame 3 point"],
     tolerance: float | Array = 3e-4,
     steps: int = 500,
 ) -> tuple[Float[Array, "frame 3 point"], Float[Array, ""]]:
     r"""$\min \|X^\sharp\|_*$ s.t. $R_f X_f = W_f$ where seen, $X^\sharp$ the (frame, 3 point) rearrangement.
+
+    A point of weight below 1 goes that share of the way to its image in every projection; one of weight 0 is free.
 
     It is the limit, for a vanishing weight of the norm, of the fixed-point continuation of Dai et al.; solved
     directly by ADMM: the projection onto the images is one rotation to the camera and back, and singular values are
@@ -31,13 +33,14 @@ def nuclear_norm_shape(
     """
     n_frames, _, n_points = points.shape
     target = jnp.concatenate([points, jnp.zeros_like(points[:, :1])], 1)
-    fixed = jnp.concatenate([seen[:, None], seen[:, None], jnp.zeros_like(seen[:, None])], 1)
+    v = jnp.asarray(weights, points.dtype)[:, None]
+    held = jnp.concatenate([v, v, jnp.zeros_like(v)], 1)
     # Points of size 1: singular values go from about sqrt(frame point) down.
     threshold = jnp.sqrt(1.0 * n_frames * n_points) / 20
 
     def project(x):
         camera = jnp.einsum("fij,fjp->fip", rotations, x, precision=HIGHEST)
-        return jnp.einsum("fji,fjp->fip", rotations, jnp.where(fixed, target, camera), precision=HIGHEST)
+        return jnp.einsum("fji,fjp->fip", rotations, camera + held * (target - camera), precision=HIGHEST)
 
     def body(state):
         x, u, _, _, count = state
@@ -55,18 +58,18 @@ def nuclear_norm_shape(
 def smooth_shape(
     rotations: Float[Array, "frame 3 3"],
     points: Float[Array, "frame 2 point"],
-    seen: Bool[Array, "frame point"],
+    weights: Float[Array, "frame point"],
     joined: Bool[Array, " link"],
     weight: float | Array = 1e-3,
 ) -> Float[Array, "frame 3 point"]:
-    r"""$\min \sum_f |R_f X_f - W_f|^2_{seen} + \lambda \sum_f |X_{f+1} - X_f|^2$, in closed form.
+    r"""$\min \sum_f |R_f X_f - W_f|^2_V + \lambda \sum_f |X_{f+1} - X_f|^2$, in closed form, V the `weights`.
 
     The pseudo-inverse with a first-difference penalty; `joined (frame - 1,)` says which neighbours are of one clip.
     Block tridiagonal with 3 x 3 blocks for each point: O(frame point), by block elimination. A point that a whole clip
     never sees is put at the origin.
     """
     plane = jnp.einsum("fai,faj->fij", rotations[:, :2], rotations[:, :2])
-    v = seen.astype(points.dtype)
+    v = jnp.asarray(weights, points.dtype)
     link = weight * joined.astype(points.dtype)
     degree = jnp.pad(link, (0, 1)) + jnp.pad(link, (1, 0))
     eye = jnp.eye(3, dtype=points.dtype)

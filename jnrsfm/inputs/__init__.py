@@ -1,4 +1,5 @@
-"""What stands between a record and a batch: normalisation, filling of gaps, augmentation, windows, blocks of frames."""
+"""What stands between a record and a batch: normalisation, filling of gaps, augmentation, windows, blocks of
+frames; and what is doubtful in a record: wrong points, empty frames, exchanged sides."""
 
 from jnrsfm.inputs.augmentation import rolled as rolled
 from jnrsfm.inputs.batching import blocks as blocks
@@ -14,6 +15,10 @@ from jnrsfm.inputs.crops import patches as patches
 from jnrsfm.inputs.crops import squares as squares
 from jnrsfm.inputs.crops import swap_of as swap_of
 from jnrsfm.inputs.crops import unmoved as unmoved
+from jnrsfm.inputs.doubted_points import Reliability as Reliability
+from jnrsfm.inputs.doubted_points import reliability as reliability
+from jnrsfm.inputs.doubted_points import reweighed as reweighed
+from jnrsfm.inputs.empty_frames import put_back as put_back
 from jnrsfm.inputs.inpainting import fill_hidden as fill_hidden
 from jnrsfm.inputs.inpainting import landmark_covariance as landmark_covariance
 from jnrsfm.inputs.observations import Frames as Frames
@@ -21,5 +26,9 @@ from jnrsfm.inputs.observations import Normalizer as Normalizer
 from jnrsfm.inputs.observations import Observations as Observations
 from jnrsfm.inputs.observations import hold_out as hold_out
 from jnrsfm.inputs.observations import two_d_size as two_d_size
+from jnrsfm.inputs.swaps import Swaps as Swaps
+from jnrsfm.inputs.swaps import describe_swaps as describe_swaps
+from jnrsfm.inputs.swaps import exchanged as exchanged
+from jnrsfm.inputs.swaps import find_swaps as find_swaps
 from jnrsfm.inputs.windows import drawn_frames as drawn_frames
 from jnrsfm.inputs.windows import window_frames as window_frames

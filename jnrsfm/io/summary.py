@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.io.checks import check_landmarks
+from jnrsfm.io.checks import MIN_VISIBLE, check_landmarks, usable_frames
 from jnrsfm.types import Landmarks, Reconstruction
 
 
@@ -52,7 +52,8 @@ def describe(landmarks: Landmarks, reference: Reconstruction | None = None) -> d
     if camera == "perspective" and landmarks.intrinsics is None:
         camera = "weak-perspective"  # as `fit` does
     try:
-        check_landmarks(landmarks, camera, "the landmarks")
+        used = usable_frames(landmarks, camera) if camera in MIN_VISIBLE else np.zeros(0, bool)
+        check_landmarks(landmarks.select(used) if used.any() else landmarks, camera, "the landmarks")
         problem = None
     except InputError as error:
         problem = str(error)

@@ -7,6 +7,7 @@
 * `nearest_rotation`: the 3 x 3 kernel behind `geometry.project_to_so3`, on tuples of entries.
 """
 
+from jnrsfm.linalg.completion import Completion as Completion
 from jnrsfm.linalg.completion import complete as complete
 from jnrsfm.linalg.damped_newton import Damping as Damping
 from jnrsfm.linalg.damped_newton import Minimum as Minimum

@@ -1,6 +1,7 @@
 """The methods, found by name, and their settings. A new one is one file, its test, its experiment, and one line."""
 
 from jnrsfm.methods import (
+    auto,
     bmm,
     consensus,
     csf,
@@ -14,6 +15,7 @@ from jnrsfm.methods import (
     student,
     trajectory,
 )
+from jnrsfm.methods.auto import Auto as Auto
 from jnrsfm.methods.base import Fitted as Fitted
 from jnrsfm.methods.base import MethodInfo as MethodInfo
 from jnrsfm.methods.base import Model as Model
@@ -33,6 +35,7 @@ from jnrsfm.methods.trajectory import Trajectory as Trajectory
 METHODS: dict[str, MethodInfo] = {
     m.name: m
     for m in (
+        auto.INFO,
         deep_nrsfm_pp.INFO,
         paul.INFO,
         prn.INFO,

@@ -70,14 +70,14 @@ def fit(landmarks: Landmarks, camera: str, config: Bmm, seed: int, session: Sess
 def _shapes(data: Measurements, rotations: np.ndarray, rank: int, config: Bmm) -> np.ndarray:
     """`(frame, point, 3)` by the shape step of the config."""
     with jax.enable_x64(True):
-        r, w, seen = jnp.asarray(rotations), jnp.asarray(data.points), jnp.asarray(data.seen)
+        r, w, v = (jnp.asarray(a) for a in (rotations, data.observed, data.weights))
         if config.shape == "smooth":
             joined = shape_steps.joined_frames(data.sequence, data.n_frames)
-            x = shape_steps.smooth_shape_jit(r, w, seen, joined, config.smoothness)
+            x = shape_steps.smooth_shape_jit(r, w, v, joined, config.smoothness)
         else:
-            x = shape_steps.pseudo_inverse_shape(r, w)
+            x = shape_steps.pseudo_inverse_shape(r, jnp.asarray(data.points))
             if config.shape == "nuclear":
-                x, _ = shape_steps.nuclear_norm_shape_jit(r, w, seen, x, config.tolerance, steps=config.steps)
+                x, _ = shape_steps.nuclear_norm_shape_jit(r, w, v, x, config.tolerance, steps=config.steps)
         shapes = np.asarray(x)
     if config.cut:
         u, s, vt = np.linalg.svd(shapes.reshape(data.n_frames, -1), full_matrices=False)

@@ -29,14 +29,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jnrsfm.errors import InputError
 from jnrsfm.factorization.camera_search import search_cameras
+from jnrsfm.factorization.cameras import aligned_rotations
 from jnrsfm.factorization.measurements import CAMERAS, Measurements, measure, reconstruction
 from jnrsfm.factorization.upgrade import resolve_camera_signs
-from jnrsfm.geometry.rotations import project_to_so3
 from jnrsfm.linalg.sign_synchronization import synchronize_signs
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.shape_prior import procrustean_em as em
 from jnrsfm.training import Session
-from jnrsfm.types import Landmarks
+from jnrsfm.types import Landmarks, ResultCode
 
 _LEAST_FRAMES = 6
 _LEAST_POINTS = 5
@@ -192,7 +192,8 @@ def agree(
 def fit(landmarks: Landmarks, camera: str, config: Consensus, seed: int, session: Session) -> Fitted:
     """Parts, their mirrors, the consensus; cameras by aligning the camera-frame shapes to their mean.
 
-    Raises InputError where there are fewer than 6 frames or 5 points, or a part has no finite likelihood.
+    Raises InputError where there are fewer than 6 frames or 5 points, ; a part whose likelihood is not finite is
+    taken as rigid, and the code says so.
     """
     if landmarks.n_frames < _LEAST_FRAMES or landmarks.n_points < _LEAST_POINTS:
         raise InputError(
@@ -208,49 +209,51 @@ def fit(landmarks: Landmarks, camera: str, config: Consensus, seed: int, session
         states, points, weights = _starts(data, rows, parts, config.modes)
         shapes, likelihood = _solve_parts(
             states, points, weights, config.cooling, config.floor**2,
-            config.steps, not data.seen.all(), free_scale,
+            config.steps, not (data.weights == 1).all(), free_scale,
         )  # fmt: skip
         shapes = np.array(shapes)
-        bad = np.flatnonzero(~np.isfinite(np.asarray(likelihood)))
-        if len(bad) or not np.isfinite(shapes).all():
-            raise InputError(f"consensus: {len(bad)} of {len(parts)} parts have no finite likelihood: look for "
-                             "frames whose points do not belong together")  # fmt: skip
+        bad = ~(np.isfinite(np.asarray(likelihood)) & np.isfinite(shapes).all((1, 2, 3)))
+        if bad.any():  # a part that broke down is put as the rigid shape under the common cameras
+            shapes[bad] = _rigid_parts(data.points, rows, parts[bad])
         flip = mirror_parts(shapes, parts)
         shapes[flip, :, 2] *= -1
         whole = np.array(agree(jnp.asarray(shapes), jnp.asarray(parts), data.n_points))
     # what was observed is kept; a hidden point takes its place among the visible ones
-    seen = data.seen[:, None]
-    offset = ((data.points - whole[:, :2]) * seen).sum(2) / np.maximum(seen.sum(2), 1)
-    whole[:, :2] = np.where(seen, data.points, whole[:, :2] + offset[..., None])
+    v = data.weights[:, None]
+    offset = ((data.observed - whole[:, :2]) * v).sum(2) / np.maximum(v.sum(2), 1e-9)
+    there = whole[:, :2] + offset[..., None]
+    whole[:, :2] = there + v * (data.observed - there)
     with jax.enable_x64(True):
-        rotations = np.asarray(_cameras(jnp.asarray(whole), jnp.asarray(rows)))
+        full = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], 1)
+        rotations = np.asarray(aligned_rotations(jnp.asarray(whole), jnp.asarray(full)))
     _, margin = resolve_camera_signs(rotations[:, :2], data.points, data.sequence)
     objects = np.einsum("fij,fip->fpj", rotations, whole)
     record = reconstruction(landmarks, camera, data, objects, rotations, margin)
-    diagnostics = {"parts": len(parts), "mirrored_parts": int(flip.sum()), "camera_start_residual": cost}
-    return Fitted(record, diagnostics=diagnostics)
+    diagnostics = {
+        "parts": len(parts), "mirrored_parts": int(flip.sum()), "camera_start_residual": cost,
+        "rigid_parts": int(bad.sum()),
+    }  # fmt: skip
+    code = ResultCode.NOT_CONVERGED if bad.any() else ResultCode.CONVERGED
+    return Fitted(record, diagnostics=diagnostics, code=code)
 
 
 def _starts(data: Measurements, rows, parts, modes: int):
     """The states that EM starts from, the centred images and the weights of all parts, stacked."""
-    images = np.moveaxis(data.points[:, :, parts], 2, 0)  # (part, frame, 2, size)
-    images = images - images.mean(-1, keepdims=True)
-    weights = np.moveaxis(data.seen[:, parts], 1, 0).astype(np.float64)
+    filled, images = (np.moveaxis(x[:, :, parts], 2, 0) for x in (data.points, data.observed))
+    middle = filled.mean(-1, keepdims=True)
+    filled, images = filled - middle, images - middle  # (part, frame, 2, size)
+    weights = np.moveaxis(data.weights[:, parts], 1, 0)
     free = max(1, min(modes, 3 * parts.shape[1] - 7, data.n_frames - 1))
-    each = [em.start(jnp.asarray(w), jnp.asarray(rows), free, 1.0) for w in images]
+    each = [em.start(jnp.asarray(w), jnp.asarray(rows), free, 1.0) for w in filled]
     return jax.tree.map(lambda *x: jnp.stack(x), *each), jnp.asarray(images), jnp.asarray(weights)
 
 
-@jax.jit
-def _cameras(whole, rows):
-    """Rotations that align the camera-frame shapes to one mean, from the cameras that the parts started from."""
-    first = jnp.concatenate([rows, jnp.cross(rows[:, 0], rows[:, 1])[:, None]], 1)
-
-    def body(_, rotations):
-        mean = jnp.einsum("fij,fip->jp", rotations, whole) / len(whole)
-        return project_to_so3(jnp.einsum("fip,jp->fij", whole, mean))
-
-    return lax.fori_loop(0, 30, body, first)
+def _rigid_parts(points, rows, parts):
+    """`(part, frame, 3, size)` camera-frame shapes of one rigid body under given camera rows, images as observed."""
+    n, _, p = points.shape
+    mean = np.linalg.lstsq(rows.reshape(2 * n, 3), points.reshape(2 * n, p), rcond=None)[0]
+    depth = np.cross(rows[:, 0], rows[:, 1]) @ mean
+    return np.moveaxis(np.concatenate([points, depth[:, None]], 1)[:, :, parts], 2, 0)
 
 
 INFO = MethodInfo(

@@ -27,7 +27,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from jnrsfm.errors import InputError
 from jnrsfm.factorization.measurements import CAMERAS, Measurements
@@ -79,10 +79,10 @@ def fit(landmarks: Landmarks, camera: str, config: Csf, seed: int, session: Sess
     def weights(data: Measurements, rotations, rank: int):
         fine = config.count(data.n_frames, rank)
         with jax.enable_x64(True):
-            r, w, seen = jnp.asarray(rotations[:, :2]), jnp.asarray(data.points), jnp.asarray(data.seen)
+            r, w, v = (jnp.asarray(a) for a in (rotations[:, :2], data.observed, data.weights))
             omega = dct_basis(data.n_frames, fine, jnp.float64)
             moving = config.stillness * jnp.ones(fine).at[0].set(0.0)  # cosine 0 is the mean over time
-            fit = partial(fit_columns, cameras=r, points=w, seen=seen, penalty=moving)
+            fit = partial(fit_columns, cameras=r, points=w, weights=v, penalty=moving)
             everything = jnp.ones(rank)
             x = jnp.eye(fine, rank, dtype=jnp.float64)
             for cosines in (max(rank, (rank + fine) // 3), fine):
@@ -117,19 +117,19 @@ def fit_columns(
     active: Float[Array, " basis"],
     cameras: Float[Array, "frame 2 3"],
     points: Float[Array, "frame 2 point"],
-    seen: Bool[Array, "frame point"],
+    weights: Float[Array, "frame point"],
     penalty: Float[Array, " cosine"],
     steps: int | Array,
 ) -> tuple[Float[Array, "cosine basis"], Float[Array, ""]]:
-    r"""X that minimises $\sum_p \min_s |V_p (W_p - M(X) s)|^2 + |(D^{1/2} X \otimes I_3) s|^2$ with
-    `M = blockdiag(R_f) (Omega X kron I_3)` and D the diagonal of `penalty`.
+    r"""X that minimises $\sum_p \min_s |V_p^{1/2} (W_p - M(X) s)|^2 + |(D^{1/2} X \otimes I_3) s|^2$ with
+    `M = blockdiag(R_f) (Omega X kron I_3)`, V the weights and D the diagonal of `penalty`.
 
     Kaufman's Gauss-Newton matrix of the projected residual: with $J_p$ the derivative of $M s_p$ at the best $s_p$,
     $\sum_p J_p^T (I - M N_p^{-1} M^T) J_p$ over the frames that saw p. X is made orthonormal after each step, which
     changes nothing but the basis of the shapes. Columns where `active` is 0 stay 0, and must come last. Returns X and
     its cost.
     """
-    v = seen.astype(points.dtype)
+    v = jnp.asarray(weights, points.dtype)
     plane = jnp.einsum("fai,faj->fij", cameras, cameras)
     back = jnp.einsum("fai,fap,fp->fpi", cameras, points, v)
     energy = jnp.sum(v[:, None] * points**2)

@@ -16,7 +16,8 @@ Source: Lee, Cho, Choi, Oh: Procrustean normal distribution for non-rigid struct
 """
 
 import dataclasses
-from typing import Literal
+import time
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,13 +30,14 @@ from jnrsfm.factorization.upgrade import resolve_camera_signs
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.shape_prior import procrustean_em as em
 from jnrsfm.training import Session
-from jnrsfm.types import Landmarks
+from jnrsfm.types import Landmarks, ResultCode
 
 _CHUNK = 20
 _COOLINGS = (0.93, 0.97)
 _SEVERAL = 600  # frames: beyond, one cooling takes long enough
 LEAST_FRAMES = 6
 LEAST_POINTS = 5
+_HEARD = 0.8  # seconds that a dispatch may take
 _STILL = 0.9  # of the noise after a chunk over that before it: the data are explained
 
 
@@ -75,8 +77,8 @@ class Pnd:
 def fit(landmarks: Landmarks, camera: str, config: Pnd, seed: int, session: Session) -> Fitted:
     """Cameras, distribution and shapes of all frames.
 
-    Raises InputError where there are fewer than 6 frames or 5 points, or the likelihood is not finite (points that
-    do not move as one object).
+    Raises InputError where there are fewer than 6 frames or 5 points. On finite data the result is finite; where EM
+    itself was not, its last finite state is given and the code says so.
     """
     if landmarks.n_frames < LEAST_FRAMES or landmarks.n_points < LEAST_POINTS:
         raise InputError(
@@ -88,13 +90,10 @@ def fit(landmarks: Landmarks, camera: str, config: Pnd, seed: int, session: Sess
     rows, cost = search_cameras(data.points, config.camera_rank, config.starts, seed)
     with jax.enable_x64(True):
         ends = [_solve(data, rows, camera, config, cooling, session) for cooling in coolings]
-        likelihoods = [_likelihood(state) for state, _ in ends]
+        likelihoods = [_likelihood(end.state) for end in ends]
         best = int(np.argmax(likelihoods))
-        if not np.isfinite(likelihoods[best]):
-            raise InputError(
-                "pnd: the likelihood is not finite: look for frames whose points do not belong together"
-            )
-        state, done = ends[best]
+        end = ends[best]
+        state = end.state
         scaled, shift, shapes = (np.asarray(a) for a in (state.rows, state.shift, state.shapes))
         noise = float(state.noise)
         free = int((np.asarray(state.variances) > noise).sum())
@@ -109,9 +108,9 @@ def fit(landmarks: Landmarks, camera: str, config: Pnd, seed: int, session: Sess
         "log_likelihood": {
             str(c): round(v, 4) for c, v in zip(coolings, likelihoods, strict=True) if np.isfinite(v)
         },
-        "steps": done, "noise": noise**0.5, "modes_above_noise": free, "camera_start_residual": cost,
+        "steps": end.steps, "noise": noise**0.5, "modes_above_noise": free, "camera_start_residual": cost,
     }  # fmt: skip
-    return Fitted(record, diagnostics=diagnostics)
+    return Fitted(record, diagnostics=diagnostics, code=end.code)
 
 
 def _likelihood(state: em.State) -> float:
@@ -120,27 +119,53 @@ def _likelihood(state: em.State) -> float:
     return value if np.isfinite(value) and bool(jnp.isfinite(state.shapes).all()) else -np.inf
 
 
-def _solve(data: Measurements, rows, camera: str, config: Pnd, cooling: float, session: Session):
-    """The end of EM at a cooling, and the steps it took: until the noise has reached what the data leave."""
-    modes = max(1, min(config.modes, 3 * data.n_points - 7, data.n_frames - 1))
-    points, weights = jnp.asarray(data.points), jnp.asarray(data.seen, jnp.float64)
-    state = em.start(points, jnp.asarray(rows), modes, 1.0)
-    done = 0
-    while done < config.steps:
-        before = float(state.noise)
-        state = em.iterate(
-            state, points, weights,
-            cooling=cooling, floor=config.floor**2, steps=_CHUNK, gaps=not data.seen.all(),
-            free_scale=camera == "weak-perspective", tangent=float(config.alignment == "tangent"),
-        )  # fmt: skip
-        done += _CHUNK
-        noise, likelihood = float(state.noise), float(state.likelihood.mean())
-        session.say(
-            f"pnd: cooling {cooling}: step {done}: noise {noise**0.5:.5f}, log likelihood {likelihood:.3f}"
-        )
-        if not np.isfinite(likelihood) or noise > _STILL * before or noise <= config.floor**2:
-            break
-    return state, done
+class _End(NamedTuple):
+    """Where EM ended, the steps it took, and how it ended."""
+
+    state: em.State
+    steps: int
+    code: ResultCode
+
+
+def _solve(data: Measurements, rows, camera: str, config: Pnd, cooling: float, session: Session) -> _End:
+    """EM at a cooling until the noise has reached what the data leave.
+
+    A dispatch takes about a second, so that Ctrl-C is heard. Where a state is not finite the one before it is the end;
+    where the very first is not, fewer modes are tried.
+    """
+    most = max(1, min(config.modes, 3 * data.n_points - 7, data.n_frames - 1))
+    points, weights = jnp.asarray(data.observed), jnp.asarray(data.weights)
+    settings: dict[str, Any] = {
+        "cooling": cooling, "floor": config.floor**2, "gaps": not (data.weights == 1).all(),
+        "free_scale": camera == "weak-perspective", "tangent": float(config.alignment == "tangent"),
+    }  # fmt: skip
+    at_once, code = 1, ResultCode.STEP_LIMIT
+    for modes in sorted({most, max(1, most // 4), 1}, reverse=True):
+        state = em.start(jnp.asarray(data.points), jnp.asarray(rows), modes, 1.0)
+        done, good = 0, None
+        while done < config.steps:
+            before, goal = float(state.noise), done + _CHUNK
+            while done < goal:
+                begun, steps = time.monotonic(), min(at_once, goal - done)
+                state = jax.block_until_ready(em.iterate(state, points, weights, steps=steps, **settings))
+                done += steps
+                if time.monotonic() - begun < _HEARD / 2:
+                    at_once = min(2 * at_once, _CHUNK)
+            noise = float(state.noise)
+            if not np.isfinite(_likelihood(state)):
+                code = ResultCode.NOT_CONVERGED
+                break
+            good = state
+            session.say(
+                f"pnd: cooling {cooling}: step {done}: noise {noise**0.5:.5f}, "
+                f"log likelihood {float(state.likelihood.mean()):.3f}"
+            )
+            if noise > _STILL * before or noise <= config.floor**2:
+                code = ResultCode.CONVERGED
+                break
+        if good is not None:
+            return _End(good, done, code)
+    raise InputError("pnd: no finite state, not even of one mode: look for coordinates of absurd size")
 
 
 INFO = MethodInfo(

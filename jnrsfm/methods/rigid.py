@@ -45,7 +45,7 @@ def fit(landmarks: Landmarks, camera: str, config: Rigid, seed: int, session: Se
         scale = scale if free else np.ones_like(scale)
         with jax.enable_x64(True):
             motion = rotations[:, :2] * scale[:, None, None]
-            shape = solve_points(jnp.asarray(motion), jnp.asarray(data.points), jnp.asarray(data.seen))
+            shape = solve_points(jnp.asarray(motion), jnp.asarray(data.observed), jnp.asarray(data.weights))
             shape = np.asarray(shape)
         return scale[:, None, None] * shape, rotations, margin
 

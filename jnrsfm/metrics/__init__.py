@@ -7,6 +7,8 @@ from jnrsfm.metrics.curves import error_curves as error_curves
 from jnrsfm.metrics.curves import frame_errors as frame_errors
 from jnrsfm.metrics.curves import point_errors as point_errors
 from jnrsfm.metrics.curves import success_rate as success_rate
+from jnrsfm.metrics.fits import judge_fit as judge_fit
+from jnrsfm.metrics.fits import score_fit as score_fit
 from jnrsfm.metrics.matching import camera_points as camera_points
 from jnrsfm.metrics.matching import category_names as category_names
 from jnrsfm.metrics.matching import check_match as check_match
@@ -18,6 +20,7 @@ from jnrsfm.metrics.protocols import DeepNrsfmPP as DeepNrsfmPP
 from jnrsfm.metrics.protocols import FrameMirror as FrameMirror
 from jnrsfm.metrics.protocols import Kong as Kong
 from jnrsfm.metrics.protocols import OneMirror as OneMirror
+from jnrsfm.metrics.protocols import OneMirrorScaled as OneMirrorScaled
 from jnrsfm.metrics.protocols import Protocol as Protocol
 from jnrsfm.metrics.protocols import evaluate as evaluate
 from jnrsfm.metrics.protocols import evaluate_by_category as evaluate_by_category
@@ -27,3 +30,8 @@ from jnrsfm.metrics.quality import restart_spread as restart_spread
 from jnrsfm.metrics.quality_report import CHECKS as CHECKS
 from jnrsfm.metrics.quality_report import assess as assess
 from jnrsfm.metrics.quality_report import format_quality as format_quality
+from jnrsfm.metrics.verdict import Evidence as Evidence
+from jnrsfm.metrics.verdict import Prediction as Prediction
+from jnrsfm.metrics.verdict import evidence as evidence
+from jnrsfm.metrics.verdict import judge as judge
+from jnrsfm.metrics.verdict import predict as predict

@@ -171,12 +171,18 @@ class OneMirror(Protocol):
     gauge = "camera frame, centred each frame, one choice of z or -z for each clip; no rotation, no scale fit"
     metrics = ("normalized_error", "handedness")
 
+    scaled = False
+
+    def _matched(self, estimate: Reconstruction, reference: Reconstruction):
+        s, g, valid = matched(estimate, reference)
+        return distances.match_size(s, g) if self.scaled else s, g, valid
+
     def _errors(self, s: np.ndarray, g: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return distances.relative_error(s, g), distances.relative_error(s * MIRROR, g)
 
     def align(self, estimate: Reconstruction, reference: Reconstruction) -> Aligned:
         """Every clip of the estimate in the better of its two mirrors."""
-        s, g, valid = matched(estimate, reference)
+        s, g, valid = self._matched(estimate, reference)
         kept, flipped = self._errors(s, g)
         clips, counted = clip_names(reference), valid.any(1)
         flip = np.zeros(len(g), bool)
@@ -187,7 +193,7 @@ class OneMirror(Protocol):
 
     def update(self, estimate: Reconstruction, reference: Reconstruction) -> State:
         """Sums of both choices for each clip, and how many frames prefer each."""
-        s, g, valid = matched(estimate, reference)
+        s, g, valid = self._matched(estimate, reference)
         kept, flipped = self._errors(s, g)
         # both choices are summed: which one serves a clip is known only when all of its chunks are merged
         return _sums(
@@ -203,6 +209,20 @@ class OneMirror(Protocol):
             error += min(kept, flipped)
             agree += agree_kept if kept <= flipped else agree_flipped
         return {"normalized_error": float(error / count), "handedness": float(agree / count)}
+
+
+class OneMirrorScaled(OneMirror):
+    """`one-mirror-scaled`: as `one-mirror`, each frame of the estimate first rescaled to the reference's Frobenius
+    norm: for weak-perspective and perspective fits, whose unit is free. Held against `deep-nrsfm++`, whose gauge is
+    the same but for the mirror, it shows what the choice of one mirror a clip costs.
+    """
+
+    name = "one-mirror-scaled"
+    gauge = (
+        "camera frame, centred and rescaled to the reference norm each frame, one choice of z or -z for each clip; "
+        "no rotation"
+    )
+    scaled = True
 
 
 class Akhter(Protocol):
@@ -343,7 +363,8 @@ class DeepNrsfmPP(_ByFrame):
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    p.name: p for p in (Kong(), FrameMirror(), OneMirror(), Akhter(), C3dpo(), DeepNrsfmPP())
+    p.name: p
+    for p in (Kong(), FrameMirror(), OneMirror(), OneMirrorScaled(), Akhter(), C3dpo(), DeepNrsfmPP())
 }
 """Every protocol by name, with its default settings."""
 

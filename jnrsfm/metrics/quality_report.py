@@ -12,7 +12,7 @@ import numpy as np
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.skeleton import twin_bones
-from jnrsfm.metrics import quality
+from jnrsfm.metrics import quality, verdict
 from jnrsfm.metrics.protocols import camera_points
 from jnrsfm.types import ByType, Landmarks, Reconstruction, Result
 
@@ -46,6 +46,7 @@ THRESHOLDS: dict[str, Threshold] = {
     "camera_motion": Threshold(30.0, 10.0, higher=True),
     "depth_evidence": Threshold(0.02, 0.005, higher=True),
     "missing_points": Threshold(0.2, 0.5),
+    "outliers": Threshold(0.02, 0.15),
 }
 """Rules of thumb. Fractions, except `camera_motion` in degrees."""
 
@@ -61,7 +62,7 @@ REPROJECTION_IS_NOT_PROOF = (
 
 
 CHECKS: ByType[Callable[..., dict[str, Any]]] = ByType("quality checks")
-"""What is checked of each type of result: `(input, result, heldout=..., restarts=...) -> quality report`."""
+"""What is checked of each type of result: `(input, result, heldout=..., restarts=..., trust=...) -> quality report`."""
 
 
 def assess(
@@ -70,22 +71,27 @@ def assess(
     *,
     heldout: Mapping[str, Any] | None = None,
     restarts: Any = None,
+    trust: Any = None,
 ) -> dict[str, Any]:
     """The quality report of a fit, which needs no 3D labels: data that JSON holds, by the checks of the result's type.
 
-    Returns `{"items": [{"name", "value", "unit", "verdict", "explain"}, ...], "warnings": [str, ...]}` with
-    `verdict` one of good, fair, poor, unknown, and `value` a number or None. Items that need what is not
-    there (edges, symmetric pairs, restarts, held-out points) are left out. Edges, pairs and names come from
-    the reconstruction, else from the landmarks.
+    Returns `{"verdict": {"word", "text", "error", ...}, "items": [{"name", "value", "unit", "verdict", "explain"},
+    ...], "warnings": [str, ...]}`: the verdict on the whole (`metrics.verdict.judge`); of each item the `verdict`, one
+    of good, fair, poor, unknown, and `value`, a number or None. Items that need what is not there (edges,
+    symmetric pairs, restarts, held-out points) are left out. Edges, pairs and names come from the reconstruction, else
+    from the landmarks.
 
     `heldout`: what the trainer measured on observed points that it hid: `{"error", "baseline", "count",
     "note"}`, error and baseline (a prediction without any 3D) in the same unit (`"unit"`, by default a
     fraction of the object's size in the image). `restarts (restart, frame, point, 3)`: camera-frame shapes of
-    the fits from other seeds; where absent the reconstruction's `score` serves.
+    the fits from other seeds; where absent the reconstruction's `score` serves. `trust`: what the tracks said of their
+    own points (`inputs.Reliability`: `weights`, `doubted`, `noise`).
 
     Raises `InputError` where landmarks and reconstruction do not match or a visible point projects nowhere.
     """
-    return CHECKS[type(reconstruction)](landmarks, reconstruction, heldout=heldout, restarts=restarts)
+    return CHECKS[type(reconstruction)](
+        landmarks, reconstruction, heldout=heldout, restarts=restarts, trust=trust
+    )
 
 
 def _of_points(
@@ -94,6 +100,7 @@ def _of_points(
     *,
     heldout: Mapping[str, Any] | None = None,
     restarts: Any = None,
+    trust: Any = None,
 ) -> dict[str, Any]:
     """The quality report of 3D points."""
     if landmarks.points2d.shape[:2] != reconstruction.points3d.shape[:2]:
@@ -112,7 +119,13 @@ def _of_points(
     report.motion()
     report.depth()
     report.missing()
-    return {"items": report.items, "warnings": [*report.warnings, REPROJECTION_IS_NOT_PROOF]}
+    report.outliers(trust)
+    weights = None if trust is None else trust.weights
+    return {
+        "verdict": verdict.judge(landmarks, reconstruction, report.items, weights),
+        "items": report.items,
+        "warnings": [*report.warnings, REPROJECTION_IS_NOT_PROOF],
+    }
 
 
 CHECKS.register(Reconstruction, _of_points)
@@ -387,6 +400,25 @@ class _PointChecks:
         if len(rare):
             self.warnings.append(f"Hardly ever observed, do not trust: {self.listed(rare)}.")
 
+    def outliers(self, trust: Any) -> None:
+        if trust is None:
+            return
+        doubted = np.asarray(trust.doubted, bool)
+        share = doubted.sum() / max(int(self.visible.sum()), 1)
+        by_point, frames = doubted.sum(0), np.flatnonzero(doubted.any(1))
+        order = [int(p) for p in np.argsort(-by_point, kind="stable")[:5] if by_point[p]]
+        explain = (
+            "observed points that jump away from their own track and from what the other points predict; they weighed "
+            "little in the fit"
+        )
+        if len(frames):
+            named = ", ".join(f"{self.name(p)} ({by_point[p]})" for p in order)
+            explain += f"; most at {named}, in {len(frames)} frames"
+            pairs = ", ".join(f"{self.name(int(p))} in frame {f}" for f, p in np.argwhere(doubted)[:5])
+            more = int(doubted.sum()) - 5
+            self.warnings.append(f"Wrong points: {pairs}" + (f" and {more} more." if more > 0 else "."))
+        self.add("outliers", float(share), "fraction", explain)
+
 
 def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
@@ -397,6 +429,8 @@ def format_quality(quality: Mapping[str, Any]) -> str:
     items = quality["items"]
     width = max((len(i["name"]) for i in items), default=0)
     lines = []
+    if "verdict" in quality:
+        lines.append(f"verdict: {quality['verdict']['text']}")
     for item in items:
         value, unit = item["value"], item["unit"]
         if value is None:

@@ -33,6 +33,7 @@ PROTOCOLS = {
     "kong": "each frame scaled and rotated onto the truth, reflection allowed",
     "frame-mirror": "each frame may choose its depth reflection; no rotation or scale fit",
     "one-mirror": "one depth reflection for each clip: what you see on this page",
+    "one-mirror-scaled": "each frame scaled to the truth, one depth reflection for each clip",
     "akhter": "one rotation for the whole sequence",
     "c3dpo": "camera-frame points, centred, depth reflection allowed",
     "deep-nrsfm++": "scaled to the truth, rotated, reflection allowed",

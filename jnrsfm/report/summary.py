@@ -50,6 +50,7 @@ ITEMS = {
         "Is the shape neither flat nor stretched towards the camera?",
     ),
     "missing_points": ("Missing points", "How much of the input was not seen?"),
+    "outliers": ("Wrong points", "Do observed points contradict their own track and the rest of the body?"),
 }
 
 # What a reader meets on the page, in the words that a colleague would use.
@@ -216,6 +217,10 @@ def worst_verdict(quality: Mapping | None) -> str:
 def summarise(quality: Mapping | None) -> tuple[str, str]:
     """The worst verdict, and what it means for the reader in one or two sentences."""
     worst = worst_verdict(quality)
+    told = (quality or {}).get("verdict")
+    if told:
+        word = "fair" if told["word"] == "good" and alerts(quality) else str(told["word"])
+        return word, f"{str(told['text']).capitalize()}."
     named = ", ".join(c.name for c in checks(quality) if c.verdict == worst)
     if worst == "poor":
         return worst, f"Do not rely on this 3D yet. Poor: {named}."

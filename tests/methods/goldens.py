@@ -42,7 +42,12 @@ OTHERWISE: dict[tuple[str, str], dict[str, Any]] = {
     ("prn", "weak-perspective"): {"network": "none", "start": "rigid"},
     ("multicategory", "weak-perspective"): {"variant": "ours"},
 }  # fmt: skip
-CASES = [(name, camera) for name, info in jnrsfm.methods.METHODS.items() for camera in info.cameras]
+CASES = [  # auto runs the others
+    (name, camera)
+    for name, info in jnrsfm.methods.METHODS.items()
+    for camera in info.cameras
+    if name != "auto"
+]
 
 
 def processor() -> str:

@@ -13,7 +13,7 @@ from jnrsfm.errors import InputError
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
 EYE = np.eye(3)
-NAMES = ("kong", "frame-mirror", "one-mirror", "akhter", "c3dpo", "deep-nrsfm++")
+NAMES = ("kong", "frame-mirror", "one-mirror", "one-mirror-scaled", "akhter", "c3dpo", "deep-nrsfm++")
 seeds = st.integers(0, 2**31)
 
 
@@ -65,6 +65,21 @@ def test_hand_computed_frame_mirror_and_one_mirror():
     split = reference.replace(sequence=np.array([4, 9, 4]))
     got = score(estimate, split, "one-mirror")
     np.testing.assert_allclose([got["normalized_error"], got["handedness"]], [kept, 1.0])
+
+
+@pytest.mark.fast
+def test_the_scaled_form_of_one_mirror_forgives_size_and_nothing_else(rng):
+    estimate, reference = pair()
+    sized = estimate.replace(points3d=estimate.points3d * rng.uniform(0.2, 5, (12, 1, 1)))
+    got, again = (score(x, reference, "one-mirror-scaled") for x in (estimate, sized))
+    assert got == pytest.approx(again)
+    fine = reference.replace(points3d=3 * reference.points3d).flip(np.arange(12) // 5 == 1)
+    assert score(fine, reference, "one-mirror-scaled") == pytest.approx(
+        {"normalized_error": 0, "handedness": 1}, abs=1e-7
+    )
+    torn = fine.flip(np.arange(12) == 2)
+    assert score(torn, reference, "one-mirror-scaled")["handedness"] == pytest.approx(11 / 12)
+    assert score(torn, reference, "deep-nrsfm++")["normalized_error"] == pytest.approx(0, abs=1e-7)
 
 
 @pytest.mark.fast

@@ -54,7 +54,7 @@ def test_a_perfect_fit_is_good_throughout():
     heldout = {"error": 0.01, "baseline": 0.2, "count": 100, "note": "10 % hidden"}
     report = metrics.assess(landmarks, reconstruction, heldout=heldout, restarts=restarts)
     got = items(report)
-    assert set(got) == (set(THRESHOLDS) - {"held_out_against_baseline"}) | {"depth_over_width"}
+    assert set(got) == (set(THRESHOLDS) - {"held_out_against_baseline", "outliers"}) | {"depth_over_width"}
     assert {i["verdict"] for i in report["items"]} == {"good"}
     for name in (
         "reprojection",

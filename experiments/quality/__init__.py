@@ -1,0 +1,1 @@
+"""The verdict of the quality report: its calibration on generated figures."""

@@ -1,0 +1,103 @@
+"""Random scenes through every solver: no crash, no value that is not finite, every refusal one line.
+
+    python -m experiments.quality.fuzz --scenes 2000 --methods rigid bmm pnd consensus
+
+Scenes have 2 to 60 points and 3 to 3,000 frames, gaps to 60 %, outliers, duplicates; objects that stand still, are flat
+or lie on a line. Sizes are drawn from a short list, so that compiled programs serve many scenes. What fails is printed
+with its seed and counted; the exit status is 1 where there is any.
+"""
+
+import argparse
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+import jnrsfm
+from jnrsfm import Landmarks
+from jnrsfm.errors import InputError
+
+POINTS = (2, 4, 5, 9, 20, 60)
+FRAMES = (3, 7, 40, 200, 3000)
+KINDS = ("limbs", "rigid", "still", "flat", "line", "noise", "twins", "sizes")
+
+
+def scene(seed: int, points: tuple[int, ...] = POINTS, frames: tuple[int, ...] = FRAMES) -> Landmarks:
+    """A random scene; the same for the same seed and sizes."""
+    rng = np.random.default_rng(seed)
+    p, f = int(rng.choice(points)), int(rng.choice(frames))
+    if p * f > 60_000:
+        f = 200
+    kind = KINDS[seed % len(KINDS)]
+    angle = np.cumsum(rng.normal(0, rng.choice([0.0, 0.01, 0.1]), f))
+    c, s, o = np.cos(angle), np.sin(angle), np.zeros(f)
+    turn = np.stack([c, o, s, o, o + 1, o, -s, o, c], -1).reshape(f, 3, 3)
+    shape = rng.normal(size=(p, 3)) * {"flat": (1, 1, 0), "line": (1, 0, 0)}.get(kind, (1, 1, 1))
+    moves = rng.normal(size=(2, p, 3)) * (0.3 if kind in ("limbs", "sizes") else 0.0)
+    shapes = shape + np.einsum("fk,kpi->fpi", np.stack([np.sin(7 * angle), np.cos(3 * angle)], -1), moves)
+    x = np.einsum("fij,fpj->fpi", turn, shapes)[..., :2]
+    if kind == "noise":
+        x = rng.normal(size=x.shape)
+    if kind == "still":
+        x = np.repeat(x[:1], f, 0)
+    if kind == "twins":
+        x[:, p // 2] = x[:, 0] + 1e-9
+    if kind == "sizes":
+        x = x * np.where(np.arange(f) < f // 2, 1.0, 1e3)[:, None, None]
+    x = x + rng.choice([0.0, 1e-3, 0.05]) * rng.normal(size=x.shape)
+    wild = rng.random((f, p)) < rng.choice([0.0, 0.05, 0.2])
+    x = np.where(wild[..., None], 10 * rng.normal(size=x.shape), x)
+    visible = rng.random((f, p)) >= rng.choice([0.0, 0.1, 0.3, 0.6])
+    x = float(rng.choice([1e-3, 1.0, 1e3])) * x + rng.choice([0.0, 500.0])
+    fields: dict[str, Any] = {}
+    if rng.random() < 0.5:
+        fields["sequence"] = np.arange(f) * int(rng.integers(1, 4)) // f
+    if rng.random() < 0.3:
+        fields["confidence"] = rng.random((f, p)).astype(np.float32)
+    if p > 3 and rng.random() < 0.5:
+        fields["edges"] = np.stack([np.arange(p - 1), np.arange(1, p)], -1)
+    x = np.where(visible[..., None], x, np.nan)
+    return Landmarks(points2d=x.astype(np.float32), visible=visible, **fields)
+
+
+def trial(landmarks: Landmarks, method: Any, camera: str) -> str:
+    """ "": it was fitted, or refused in one line; else what is wrong."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = jnrsfm.fit(landmarks, method, camera=camera, progress=False)
+    except InputError as error:
+        return "" if "\n" not in str(error).strip() else f"a refusal of several lines: {error}"
+    except Exception as error:  # what a fuzzer looks for
+        return f"{type(error).__name__}: {str(error)[:200]}"
+    used = np.asarray(landmarks.visible).sum(1) >= 3
+    points, rotations = np.asarray(found.reconstruction.points3d), np.asarray(found.reconstruction.rotations)
+    if not (np.isfinite(points[used]).all() and np.isfinite(rotations).all()):
+        return "values that are not finite"
+    return "" if found.quality["verdict"]["text"] else "no verdict"
+
+
+def main() -> int:
+    """Parse, try, count."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--methods", nargs="+", default=["rigid", "bmm", "pnd", "consensus"])
+    asked = parser.parse_args()
+    failures = 0
+    for seed in range(asked.first, asked.first + asked.scenes):
+        landmarks = scene(seed)
+        method = asked.methods[seed % len(asked.methods)]
+        camera = ("orthographic", "weak-perspective")[seed // 2 % 2]
+        wrong = trial(landmarks, method, camera)
+        if wrong:
+            failures += 1
+            size = f"{landmarks.n_frames} frames, {landmarks.n_points} points"
+            print(f"{seed}: {KINDS[seed % len(KINDS)]}, {size}, {method}, {camera}: {wrong}", flush=True)
+    print(f"{failures} of {asked.scenes} scenes failed")
+    return int(failures > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

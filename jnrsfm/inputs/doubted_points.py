@@ -1,0 +1,131 @@
+r"""How far each observed point can be believed, told from the tracks alone.
+
+A detector that is sure of a wrong point is common, and one such point spoils a whole frame of a least-squares fit. Two
+witnesses are heard: the other points of the frame, through a low-rank model of the set with heavy-tailed noise
+(`linalg.completion`), and where frames are in time order the point's own track just before and after. A point is
+doubted only where both miss it by more than six times what they miss typical points by, so that a fast or an unusual
+movement, which one of them does not follow, costs nothing, and clean data keep the weight 1 everywhere.
+
+Persistent errors (a limb confused for many frames) agree with their own track and are not found here.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jnrsfm.linalg.completion import complete
+from jnrsfm.types import Landmarks
+
+_DOUBT = 6.0  # typical misses
+_OUT = 20.0  # typical misses: not used at all, where the frame has enough other points
+_LEAST = 1e-3  # weight of any other point
+_ROUNDING = 2e-3  # of the object's size: nobody's tracks are better
+_OFTEN = 20  # observations from which on a point has a scale of its own
+_FEWEST = 7  # points that a low-rank model of them can say something with
+_FEWEST_FRAMES = 25  # from which on it has more equations than unknowns by far
+_BASIS = 6
+_RAYLEIGH = 1.1774  # median of the length of a vector of two unit normals
+
+
+class Reliability(NamedTuple):
+    """`weights (frame, point)` in [0, 1], 1 where nothing speaks against a point; `doubted (frame, point)` the observed
+    points of weight below a half; `noise`, how far a typical point lies from what the others predict, as a fraction
+    of the object's size."""
+
+    weights: Float[np.ndarray, "frame point"]
+    doubted: Bool[np.ndarray, "frame point"]
+    noise: float
+
+
+def reliability(landmarks: Landmarks) -> Reliability:
+    """What the tracks say of their own points. Never raises: too little to tell gives the weight 1."""
+    seen = np.asarray(landmarks.weights) > 0
+    flat = Reliability(np.ones(seen.shape, np.float32), np.zeros(seen.shape, bool), 0.0)
+    xy = np.where(seen[..., None], np.asarray(landmarks.points2d, np.float64), np.nan)
+    if not seen.any() or len(seen) < _FEWEST_FRAMES:
+        return flat
+    with np.errstate(all="ignore"):
+        shown = seen.sum(1) >= 2
+        middle = np.full((len(xy), 1, 2), np.nan)
+        middle[shown] = np.nanmedian(xy[shown], 1, keepdims=True)
+        radius = np.full(len(xy), np.nan)
+        radius[shown] = np.sqrt(np.nanmedian(((xy[shown] - middle[shown]) ** 2).sum(-1), 1))
+        typical = np.nanmedian(radius)
+    if not (np.isfinite(typical) and typical > 0):
+        return flat
+    radius = np.clip(np.where(np.isfinite(radius), radius, typical), 0.1 * typical, 10 * typical)
+    x = (xy - np.where(shown[:, None, None], middle, 0.0)) / radius[:, None, None]
+    among, noise = _among_others(x, seen, np.asarray(landmarks.weights, np.float64))
+    in_time = _in_time(xy / typical, landmarks.sequence)
+    miss = np.fmin(among, in_time)  # a witness that cannot speak is NaN
+    miss = np.where(seen & np.isfinite(miss), miss, 0.0)
+    weights = np.where(miss > _DOUBT, np.maximum((_DOUBT / np.maximum(miss, _DOUBT)) ** 4, _LEAST), 1.0)
+    out = seen & (miss > _OUT)
+    enough = (seen & ~out).sum(1) >= np.maximum(_FEWEST, seen.sum(1) / 2)
+    weights[out & enough[:, None]] = 0.0
+    return Reliability(weights.astype(np.float32), seen & (weights < 0.5), noise)
+
+
+def reweighed(landmarks: Landmarks) -> tuple[Landmarks, Reliability]:
+    """The landmarks with their confidence times the reliability of each point, and that reliability."""
+    found = reliability(landmarks)
+    if (found.weights == 1).all():
+        return landmarks, found
+    given = 1.0 if landmarks.confidence is None else np.asarray(landmarks.confidence, np.float32)
+    return dataclasses.replace(landmarks, confidence=given * found.weights), found
+
+
+def _typical(miss: np.ndarray) -> np.ndarray:
+    """`(point,)` scale of the misses of each point, as a normal distribution has it from its median: that of the point,
+    for paws move more than hips do, or that of all points where it is the larger."""
+    known = np.isfinite(miss)
+    if not known.any():
+        return np.full(miss.shape[1], np.inf)
+    scale = np.full(miss.shape[1], np.median(miss[known]))
+    often = known.sum(0) >= _OFTEN
+    scale[often] = np.maximum(scale[often], np.nanmedian(miss[:, often], 0))
+    return np.maximum(scale / _RAYLEIGH, _ROUNDING)
+
+
+def _among_others(x: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Misses of what the other points of the frame predict, over the typical one; NaN where they cannot."""
+    n, p = seen.shape
+    usual = seen.mean(0) > 0.02
+    basis = min(_BASIS, (int(usual.sum()) - 1) // 2, (n - 1) // 2)
+    if usual.sum() < _FEWEST or basis < 2:
+        return np.full((n, p), np.nan), 0.0
+    with jax.enable_x64(True):
+        found = complete(
+            jnp.asarray(np.nan_to_num(x[:, usual]).transpose(0, 2, 1)), jnp.asarray(weights[:, usual]), basis,
+            heavy_tails=True,
+        )  # fmt: skip
+        gap = np.full((n, p), np.nan)
+        gap[:, usual] = np.asarray(found.gap)
+    gap[~seen] = np.nan
+    gap[seen.sum(1) < basis + 2] = np.nan
+    scale = _typical(gap)
+    typical = float(scale.min())
+    return gap / scale, typical if np.isfinite(typical) else 0.0
+
+
+def _in_time(x: np.ndarray, sequence) -> np.ndarray:
+    """Misses of the best of six predictions from the frames about it, over the typical one; NaN where there is none
+    and everywhere for frames without an order."""
+    n, p, _ = x.shape
+    miss = np.full((n, p), np.nan)
+    if sequence is None:
+        return miss
+    sequence = np.asarray(sequence)
+    for clip in np.unique(sequence):
+        frames = np.flatnonzero(sequence == clip)
+        y = np.full((len(frames) + 4, p, 2), np.nan)
+        y[2:-2] = x[frames]
+        b2, b1, a1, a2 = y[:-4], y[1:-3], y[3:-1], y[4:]
+        guesses = ((b1 + a1) / 2, 2 * b1 - b2, 2 * a1 - a2, (b2 + a2) / 2, b1, a1)
+        for guess in guesses:
+            miss[frames] = np.fmin(miss[frames], np.linalg.norm(x[frames] - guess, axis=-1))
+    return miss / _typical(miss)

@@ -1,0 +1,107 @@
+r"""Frames in which a detector took left for right, told from continuity along a clip.
+
+Between two frames the pairs of a body move little: with $D_s$ the summed squared distance of the pairs' points to
+where they were, and $D_x$ the same with left and right exchanged in one of the frames,
+
+$$e = (D_x - D_s) / (D_x + D_s + \delta^2)$$
+
+in [-1, 1] votes for "as before" or "exchanged"; where the two sides lie on top of each other it says nothing. The
+labelling of a clip that most votes agree with is found exactly (`linalg.sign_synchronization.solve_chain`), and the
+lesser part is called exchanged: which of the two is right, no track can say.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from jnrsfm.linalg.sign_synchronization import solve_chain
+from jnrsfm.types import Landmarks
+
+_LAGS = 4
+_SLACK = 0.05  # of the object's size: movement that is no evidence
+_SURE = 0.5  # votes lost were the frame labelled otherwise
+
+
+class Swaps(NamedTuple):
+    """`frames (frame,)` where left and right are exchanged against the rest of the clip; `loss (frame,)` votes that
+    the other label would lose: below one half it is no finding, and the frame is not listed."""
+
+    frames: Bool[np.ndarray, " frame"]
+    loss: Float[np.ndarray, " frame"]
+
+
+def find_swaps(landmarks: Landmarks) -> Swaps:
+    """The exchanged frames of clips; none where there are no `symmetric` pairs or no order."""
+    n = landmarks.n_frames
+    found: np.ndarray = np.zeros(n, bool)
+    loss = np.zeros(n)
+    if landmarks.symmetric is None or landmarks.sequence is None or not len(np.asarray(landmarks.symmetric)):
+        return Swaps(found, loss)
+    pairs = np.asarray(landmarks.symmetric)
+    seen = np.asarray(landmarks.weights) > 0
+    seen = seen[:, pairs].all(2)  # (frame, pair)
+    x = np.where(seen[..., None, None], np.asarray(landmarks.points2d, np.float64)[:, pairs], 0.0)
+    size = _size(landmarks)
+    sequence = np.asarray(landmarks.sequence)
+    for clip in np.unique(sequence):
+        frames = np.flatnonzero(sequence == clip)
+        lags = min(_LAGS, len(frames) - 1)
+        if lags < 1:
+            continue
+        links = np.zeros((lags, len(frames)))
+        for k in range(1, lags + 1):
+            links[k - 1, k:] = _votes(x[frames], seen[frames], k, _SLACK * size) / k**2
+        mask, loss[frames] = solve_chain(links)
+        found[frames] = np.asarray(mask, bool)
+    return Swaps(found & (loss > _SURE), loss)
+
+
+def exchanged(landmarks: Landmarks, frames: Bool[np.ndarray, " frame"]) -> Landmarks:
+    """The landmarks with the two points of each symmetric pair exchanged in some frames."""
+    if not frames.any():
+        return landmarks
+    pairs = np.asarray(landmarks.symmetric)
+    order = np.arange(landmarks.n_points)
+    order[pairs[:, 0]], order[pairs[:, 1]] = pairs[:, 1], pairs[:, 0]
+    changes = {}
+    for name in ("points2d", "visible", "confidence", "defined"):
+        value = getattr(landmarks, name)
+        if value is not None:
+            value = np.array(value)
+            value[frames] = value[frames][:, order]
+            changes[name] = value
+    return landmarks.replace(**changes)
+
+
+def describe_swaps(swaps: Swaps, used: Bool[np.ndarray, " frame"], repaired: bool) -> list[str]:
+    """A line about exchanged sides, none where there are none. The frames of `swaps` are those `used` of the input,
+    whose numbers are said."""
+    if not swaps.frames.any():
+        return []
+    numbers = np.flatnonzero(used)[swaps.frames]
+    more = f" and {len(numbers) - 12} more" if len(numbers) > 12 else ""
+    done = (
+        "they were exchanged back" if repaired else "--repair-swaps (repair_swaps=True) exchanges them back"
+    )
+    listed = ", ".join(map(str, numbers[:12])) + more
+    return [f"Left and right change sides in {len(numbers)} frames (frames {listed}): {done}."]
+
+
+def _votes(x: np.ndarray, seen: np.ndarray, lag: int, slack: float) -> np.ndarray:
+    """The vote of every frame with the one `lag` before it."""
+    now, then = x[lag:], x[:-lag]
+    both = (seen[lag:] & seen[:-lag])[..., None]
+    same = (both * ((now - then) ** 2).sum(-1)).sum((1, 2))
+    crossed = (both * ((now - then[:, :, ::-1]) ** 2).sum(-1)).sum((1, 2))
+    return (crossed - same) / (crossed + same + slack**2)
+
+
+def _size(landmarks: Landmarks) -> float:
+    """The typical distance of a point from the middle of its frame."""
+    seen = np.asarray(landmarks.weights) > 0
+    x = np.where(seen[..., None], np.asarray(landmarks.points2d, np.float64), np.nan)[seen.sum(1) >= 2]
+    if not len(x):
+        return 1.0
+    away = x - np.nanmedian(x, 1, keepdims=True)
+    return float(np.sqrt(np.nanmedian((away**2).sum(-1)))) or 1.0

@@ -1,0 +1,50 @@
+"""What a fit is worth: its uncertainty and quality report without ground truth, its errors where there is some."""
+
+from typing import Any
+
+import numpy as np
+
+from jnrsfm.metrics.protocols import evaluate
+from jnrsfm.metrics.quality import restart_spread
+from jnrsfm.metrics.quality_report import assess
+from jnrsfm.types import Landmarks, Reconstruction, Result
+
+
+def judge_fit(
+    landmarks: Landmarks,
+    fitted: Any,
+    *,
+    trust: Any = None,
+    unsure: np.ndarray | None = None,
+    said: list[str] | None = None,
+) -> tuple[Result, dict[str, Any]]:
+    """The result of a fit (`methods.Fitted`) with its uncertainty, the spread over restarts, and its quality report.
+
+    `trust`: what the tracks said of their points (`assess`); `unsure (frame,)`: frames whose margin of the depth
+    reflection is put to 0; `said`: lines that lead the warnings.
+    """
+    result = fitted.reconstruction
+    if fitted.restarts is not None and isinstance(result, Reconstruction):
+        spread = np.asarray(restart_spread(fitted.restarts, defined=landmarks.defined))
+        if result.scale is not None:  # from camera units to those of the shape
+            spread = spread / np.asarray(result.scale)[:, None]
+        result = result.replace(score=spread.astype(np.float32))
+    if unsure is not None and isinstance(result, Reconstruction) and result.mirror_margin is not None:
+        result = result.replace(mirror_margin=np.where(unsure, 0, result.mirror_margin).astype(np.float32))
+    quality = assess(landmarks, result, heldout=fitted.heldout, trust=trust)
+    return result, {**quality, "warnings": [*(said or []), *quality["warnings"]]}
+
+
+def score_fit(result: Result, reference: Reconstruction | None) -> dict[str, Any] | None:
+    """Errors by protocol, where there is a reference of points; None where there is none."""
+    if reference is None or not isinstance(result, Reconstruction):
+        return None
+    points: Reconstruction = result
+    found = np.isfinite(np.asarray(points.points3d)).all((1, 2))
+    if points.valid3d is not None:  # what was interpolated is not scored
+        found &= np.asarray(points.valid3d).any(1)
+    if not found.all():
+        points, reference = points.select(found), reference.select(found)
+    # Where every frame has a scale of its own the unit is free: only protocols that fit the scale say something.
+    free = points.cameras.model != "orthographic"
+    return evaluate(points, reference, ["deep-nrsfm++", "one-mirror-scaled", "kong"] if free else None)

@@ -1,0 +1,68 @@
+"""The choice of a method: by hidden points, simpler first, and what could not be tried is told."""
+
+import jax
+import numpy as np
+import pytest
+
+from jnrsfm import metrics
+from jnrsfm.errors import InputError
+from jnrsfm.methods import auto
+from jnrsfm.training import Session
+from jnrsfm.types import Cameras, Landmarks, Reconstruction
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("errors", "best"),
+    [([1.0, 0.95, 0.96], 0), ([1.0, 0.5, 0.49], 1), ([1.0, 0.5, 0.3], 2), ([np.nan, 2.0], 1), ([2.0], 0)],
+)
+def test_a_freer_method_must_predict_better(errors, best):
+    assert auto.choose(errors, 1.1) == best
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("bad", [{"minutes": 0.0}, {"holdout": 0.0}, {"holdout": 0.6}, {"better": 0.9}])
+def test_settings_that_cannot_work_are_refused(bad):
+    with pytest.raises(InputError, match=next(iter(bad))):
+        auto.Auto(**bad)
+
+
+def box(rng, scales):
+    """A rigid body of 12 points whose frames have the given scales."""
+    n = len(scales)
+    rotations = np.linalg.qr(rng.normal(size=(n, 3, 3)))[0]
+    rotations[:, 2] *= np.linalg.det(rotations)[:, None]
+    shape = rng.normal(size=(12, 3))
+    truth = Reconstruction(
+        points3d=np.repeat((shape - shape.mean(0))[None], n, 0),
+        cameras=Cameras(rotations=rotations, scale=scales),
+    )
+    image = np.asarray(truth.points2d)
+    return Landmarks(points2d=image.astype(np.float32), visible=np.ones((n, 12), bool)), truth
+
+
+def test_camera_and_method_are_chosen_by_hidden_points(rng, monkeypatch):
+    landmarks, truth = box(rng, rng.uniform(0.5, 2.0, 40))
+    every = auto._candidates
+
+    def few(*args):
+        yield "none", "orthographic", _refuse
+        yield from (c for c in every(*args) if c[0] == "rigid")
+
+    def _refuse(landmarks):
+        raise InputError("none: too hard")
+
+    monkeypatch.setattr(auto, "_candidates", few)
+    found = auto.fit(landmarks, "orthographic", auto.Auto(), 0, Session(None))
+    assert (found.diagnostics["method"], found.diagnostics["camera"]) == ("rigid", "weak-perspective")
+    assert found.diagnostics["refused"] == {"none, orthographic": "none: too hard"}
+    assert found.heldout["error"] < 0.01 * found.heldout["baseline"]
+    assert metrics.evaluate(found.reconstruction, truth, ["kong"])["kong"]["normalized_error"] < 1e-4
+    told = landmarks.replace(camera="orthographic")  # the file says which
+    assert (
+        auto.fit(told, "orthographic", auto.Auto(), 0, Session(None)).diagnostics["camera"] == "orthographic"
+    )
+    monkeypatch.setattr(auto, "_candidates", lambda *a: iter([("none", "orthographic", _refuse)]))
+    with pytest.raises(InputError, match="too hard"):
+        auto.fit(landmarks, "orthographic", auto.Auto(), 0, Session(None))
+    assert jax.config.read("jax_enable_x64") is False

@@ -1,0 +1,104 @@
+"""The verdict on a whole fit: right shapes are expected to be right, and what spoils a fit is said first."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jnrsfm import datasets, metrics
+from jnrsfm.metrics import verdict
+
+pytestmark = pytest.mark.fast
+
+
+def walk(**options):
+    """A clip of 60 frames and its truth, with a margin as a fit has it."""
+    settings = {"view": "orbit", "degrees_per_frame": 4.0, **options}
+    landmarks, truth = datasets.make(
+        "walker", seed=4, frames=60, clips=1, camera="orthographic", turning=0.0, **settings
+    )
+    return landmarks, truth.replace(mirror="sequence", mirror_margin=np.ones(60, np.float32))
+
+
+def said(landmarks, result):
+    """The verdict."""
+    return metrics.assess(landmarks, result)["verdict"]
+
+
+def flattened(result, share):
+    """With depth in the camera frame times a share, as a relief."""
+    r = np.asarray(result.rotations, float)
+    x = np.asarray(result.points3d, float) @ r.mT * [1, 1, share]
+    return result.replace(points3d=(x @ r).astype(np.float32))
+
+
+def test_right_shapes_are_expected_to_be_better_than_wrong_ones():
+    landmarks, truth = walk()
+    errors = [said(landmarks, flattened(truth, s))["error"] for s in (1.0, 0.8, 0.5)]
+    assert errors == sorted(errors)
+    good = said(landmarks, truth)
+    assert good["word"] == "good"
+    assert good["low"] < good["error"] < good["high"]
+    assert good["text"].startswith("good: expected error")
+    json.dumps(good)
+
+
+def test_noise_is_said_first(rng):
+    landmarks, truth = walk()
+    noise = rng.normal(size=(60, 19, 2)).astype(np.float32)
+    depth = np.concatenate([noise, rng.normal(size=(60, 19, 1))], -1).astype(np.float32)
+    r = np.asarray(truth.rotations)
+    found = said(landmarks.replace(points2d=noise), truth.replace(points3d=depth @ r))
+    assert found["word"] == "poor"
+    assert "noise" in found["reasons"][0]
+
+
+def test_views_that_hardly_turn_are_no_evidence_of_depth():
+    landmarks, truth = walk(view="fixed")
+    found = said(landmarks, truth)
+    assert found["word"] == "poor"
+    assert "no evidence of depth" in found["text"]
+    # cameras that claim to turn, and lengths that are no steadier for it
+    landmarks, truth = walk()
+    found = said(landmarks, flattened(truth, 0.05))
+    assert found["word"] == "poor"
+    assert "no evidence of depth" in found["text"]
+    assert "nearly flat" in found["text"]
+
+
+def test_reflected_frames_are_listed_and_not_good():
+    landmarks, truth = walk()
+    margin = np.ones(60, np.float32)
+    margin[[7, 8, 9, 30]] = 0
+    found = said(landmarks, truth.replace(mirror_margin=margin))
+    assert found["frames"] == [7, 8, 9, 30]
+    assert found["word"] == "fair"
+    assert "4 frames may be reflected" in found["text"]
+    assert said(landmarks, truth.replace(mirror="none"))["word"] != "good"
+
+
+def test_without_bones_the_steadiest_pairs_speak():
+    landmarks, truth = walk()
+    bare, shapes = landmarks.replace(edges=None), truth.replace(edges=None)
+    right, wrong = (verdict.evidence(bare, s).steadiness for s in (shapes, flattened(shapes, 0.5)))
+    assert right < wrong
+
+
+def test_doubted_points_do_not_speak(rng):
+    landmarks, truth = walk()
+    weights = np.ones((60, 19))
+    weights[rng.random((60, 19)) < 0.1] = 0
+    x = np.where(weights[..., None] > 0, np.asarray(landmarks.points2d), 5.0).astype(np.float32)
+    found = verdict.evidence(landmarks.replace(points2d=x), truth, weights)
+    clean = verdict.evidence(landmarks, truth, weights)
+    assert found.beyond == pytest.approx(clean.beyond)
+    assert found.residual == pytest.approx(clean.residual)
+
+
+def test_the_formula_is_that_of_the_calibration():
+    file = Path(__file__).parents[2] / "experiments" / "quality" / "calibration.json"
+    told = json.loads(file.read_text())
+    assert told["coefficients"] == verdict._COEFFICIENTS
+    assert told["half_width"] == verdict._HALF_WIDTH
+    assert told["left_out"]["good_above_20_percent"] == 0
