@@ -67,6 +67,12 @@ class _Objective(Objective):
 
     config: Any
 
+    def start_weight(self, hyper):
+        """As the anchor."""
+        c = self.config
+        fade = jnp.clip(1 - hyper["progress"] / c.start_share, 0, 1) if c.start_share else 0.0
+        return jnp.maximum(fade, c.anchor_floor)
+
     def depth_loss(self, shapes, batch: Samples, hyper):
         """The cost of the group, and the anchor of its start."""
         c, progress = self.config, hyper["progress"]
@@ -77,11 +83,8 @@ class _Objective(Objective):
             shapes[None], batch.centred[None], batch.weights[None], present[None], c, epsilon
         )
         gap = shapes[..., 2] - shapes[..., 2].mean(-1, keepdims=True) - batch.depth
-        fade = jnp.clip(1 - progress / c.start_share, 0, 1) if c.start_share else 0.0
         away = jnp.sum(present * jnp.sqrt(jnp.mean(gap**2, -1) + 1e-6)) / jnp.maximum(present.sum(), 1e-6)
-        return loss + jnp.maximum(fade, c.anchor_floor) * batch.unit.mean() * away, metrics | {
-            "from_start": away
-        }
+        return loss + self.start_weight(hyper) * batch.unit.mean() * away, metrics | {"from_start": away}
 
 
 class PrnImagesModel(StudentModel):

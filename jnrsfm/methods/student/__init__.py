@@ -217,6 +217,7 @@ def samples_of(
             unit=(lesson.pixels / where.side).astype(np.float32),
             depth=lesson.depth,
             factor=lesson.factor,
+            spread=lesson.spread,
             confidence=lesson.confidence * kept[:, 0],
             codes=lesson.codes,
             centred=lesson.points,

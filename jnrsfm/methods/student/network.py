@@ -22,8 +22,8 @@ class Samples(NamedTuple):
 
     `canvas (image, c, c, 3)` uint8; `points (image, point, 2)`: labels in crop units; `weights` and `heldout (image,
     point)`: of the labels that training may use, and must not. Of the teacher (`teacher.Lesson`): `unit (image,)`: crop
-    units of the object's size; `depth`, `factor`, `confidence` (0 where there is no label), `codes`, and `centred
-    (image, point, 2)`: its labels.
+    units of the object's size; `depth`, `factor`, `spread`, `confidence` (0 where there is no label), `codes`, and
+    `centred (image, point, 2)`: its labels.
     """
 
     canvas: Any
@@ -33,6 +33,7 @@ class Samples(NamedTuple):
     unit: Any
     depth: Any
     factor: Any
+    spread: Any
     confidence: Any
     codes: CodeTerms | None
     centred: Any
@@ -62,6 +63,15 @@ def label_terms(pose: Pose, target, weights, bin_weight: float) -> tuple[Any, di
         entropy = -jnp.sum(wanted * jax.nn.log_softmax(pose.logits[..., :2, :], -1), -1)
         loss = loss + bin_weight * jnp.sum(weights[..., None] * entropy) / total
     return loss, metrics
+
+
+def depth_bins(pose: Pose, depth, deviation) -> Any:
+    """`(image,)` cross-entropy of the axis head's bins of z with normal distributions about `depth (image, point)` of
+    standard `deviation`, in patch units; at least one and a half bins wide."""
+    places = bin_places(pose.logits.shape[-1])[2]
+    width = jnp.maximum(deviation, 1.5 * (places[1] - places[0]))[..., None]
+    wanted = jax.nn.softmax(-0.5 * ((depth[..., None] - places) / width) ** 2, -1)
+    return -jnp.sum(wanted * jax.nn.log_softmax(pose.logits[..., 2, :], -1), -1).mean(-1)
 
 
 def depth_cost(batch: Samples, depth: Float[Array, "image point"], config: Student, dictionary: Any):
@@ -105,6 +115,10 @@ class Objective:
             "depth": Mean(jnp.sum(batch.confidence * cost), batch.confidence.sum())
         }
 
+    def start_weight(self, hyper) -> Any:
+        """Weight of the depths' distributions at the step."""
+        return 1.0
+
     def _loss(self, pose: Pose, maps: PatchMap, batch: Samples, hyper):
         target, weights = seen_labels(maps, batch.points, batch.weights, self.swap)
         loss, metrics = label_terms(pose, target, weights, self.config.bin_weight)
@@ -113,6 +127,20 @@ class Objective:
         cost, more = self.depth_loss(shapes, batch, hyper)
         loss, metrics = loss + self.config.depth_weight * cost, metrics | more
         depth, total = shapes[..., 2], jnp.maximum(batch.confidence.sum(), 1e-6)
+        if pose.logits is not None and self.config.bin_weight:
+            there = lambda x: (
+                jnp.where(maps.flipped[:, None], x[:, self.swap], x) * (batch.unit * maps.scale)[:, None]
+            )
+            entropy = depth_bins(
+                pose, there(batch.depth), there(jnp.hypot(batch.spread, self.config.firmness))
+            )
+            loss = (
+                loss
+                + self.config.bin_weight
+                * self.start_weight(hyper)
+                * jnp.sum(batch.confidence * entropy)
+                / total
+            )
         # how sure the depths are: their distance to the teacher's, in the units of the patch
         gap = jnp.abs(depth - depth.mean(-1, keepdims=True) - batch.depth) * batch.unit[:, None]
         gap = jax.lax.stop_gradient(

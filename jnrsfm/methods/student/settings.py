@@ -32,7 +32,8 @@ class Student(TrainConfig):
     depth_weight: float = 1.0
     """Weight of the depths against x and y."""
     bin_weight: float = 0.02
-    """Weight of the cross-entropy of the distributions of x and y with the labels (axis head)."""
+    """Weight of the cross-entropy of the axis head's distributions with the labels of x and y, and with the teacher's
+    distribution of each depth."""
     size: int = 64
     """Side of the patch that the network sees, in pixels."""
     backbone: Literal["tiny", "small", "medium", "large", "alexnet"] = "small"

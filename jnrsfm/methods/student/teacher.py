@@ -26,6 +26,7 @@ class Lesson(NamedTuple):
 
     `pixels (image,)`: pixels of that unit in the image; `depth (image, point)`: depths, each image's mean taken out;
     `factor (image, point, point)`: F of `shape_prior.depth_conditional` (the identity where only the depths count);
+    `spread (image, point)`: standard deviation of each depth (0: not known);
     `confidence (image,)` in [0, 1]: how surely the depth reflection is right; `codes`: `losses.CodeTerms`, or None;
     `points (image, point, 2)`: the labels relative to the mean of the visible ones.
     """
@@ -33,6 +34,7 @@ class Lesson(NamedTuple):
     pixels: np.ndarray
     depth: np.ndarray
     factor: np.ndarray
+    spread: np.ndarray
     confidence: np.ndarray
     codes: CodeTerms | None
     points: np.ndarray
@@ -127,19 +129,22 @@ def lessons(landmarks: Landmarks, found: Reconstruction, config: Student) -> tup
     points = np.where(visible[..., None], (xy - centre) / pixels[:, None, None], 0.0)
     depth = np.einsum("fpj,fj->fp", shapes / size, rotations[:, 2])
     n = len(depth)
-    factor = np.zeros((n, 0, 0), np.float32)
+    factor, spread = np.zeros((n, 0, 0), np.float32), np.zeros(depth.shape, np.float32)
     about: dict[str, Any] = {}
     if config.distill == "conditional":
         normal = learn_shape_normal(shapes / size, rotations, points, visible, noise=config.label_noise)
         frames = (jnp.asarray(np.asarray(x, np.float32)) for x in (rotations, points, visible))
         given = jax.jit(condition_depths, static_argnums=4)(normal, *frames, config.firmness)
         depth, factor = np.asarray(given.mean, np.float64), np.asarray(given.factor)
+        spread = np.asarray(given.spread)
         about["depth_spread"] = float(np.sqrt(np.mean(np.asarray(given.spread) ** 2)))
     depth = depth - depth.mean(1, keepdims=True)
     confidence = np.ones(n) if found.mirror_margin is None else np.asarray(found.mirror_margin)
     confidence = np.clip(confidence, LEAST_MARGIN, 1.0)
     f32 = lambda x: np.asarray(x, np.float32)
-    return Lesson(f32(pixels), f32(depth), f32(factor), f32(confidence), None, f32(points)), about
+    return Lesson(
+        f32(pixels), f32(depth), f32(factor), f32(spread), f32(confidence), None, f32(points)
+    ), about
 
 
 def _settings(config: Student) -> tuple[MethodInfo, Any]:
