@@ -1,6 +1,8 @@
 """Fixtures and settings that all tests share."""
 
 import hashlib
+import importlib.util
+import mmap
 import os
 import platform
 from pathlib import Path
@@ -11,6 +13,36 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# XLA's newer emitters of fused loops are slow to compile: without them a gradient compiles in a third to an eighth of
+# the time, and its values are the same to rounding.
+PLAIN_LOOPS = "xla_cpu_use_fusion_emitters"
+
+
+def _flag_is_known() -> bool:
+    """Whether this jaxlib has the flag: XLA ends the process at one that it does not know."""
+    spec = importlib.util.find_spec("jaxlib")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for path in Path(folder).glob("libjax*.so"):
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as library:
+                if library.find(PLAIN_LOOPS.encode()) >= 0:
+                    return True
+    return False
+
+
+def _compile_quickly() -> None:
+    """Leave the dear optimisations out, here and in the processes that tests start: nearly all programs of the suite
+    run once. `JNRSFM_TEST_OPTIMIZED=1` compiles as users' programs are; a test that computes long says so by the
+    fixture `optimized`."""
+    if os.environ.get("JNRSFM_TEST_OPTIMIZED") == "1":
+        return
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    jax.config.update("jax_disable_most_optimizations", True)
+    flags = os.environ.get("XLA_FLAGS", "")
+    if PLAIN_LOOPS not in flags and _flag_is_known():
+        os.environ["XLA_FLAGS"] = f"{flags} --{PLAIN_LOOPS}=false".strip()
+
+
+_compile_quickly()
 
 # A failing example must come back on the next run, here and on the build machine.
 hypothesis.settings.register_profile("jnrsfm", deadline=None, derandomize=True, max_examples=50)
@@ -37,19 +69,22 @@ def pytest_configure(config):
         return
     folder = ROOT / ".pytest_cache" / "jax" / f"{jax.__version__}-{_processor()}"
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     # Two runs at once may meet half an entry; JAX then compiles anew and says so.
     config.addinivalue_line("filterwarnings", "ignore:Error (reading|writing) persistent compilation cache")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """`-m fast` takes float32 alone where a test runs in both precisions, and of a test marked `first` its first case.
+    """The dearest files come first, so that what begins last does not take longest.
 
-    Each case compiles anew, which is nearly all that it costs.
+    `-m fast` takes float32 alone where a test runs in both precisions, and of a test marked `first` its first case:
+    each case compiles anew, which is nearly all that it costs.
     """
+    dear = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in dear)
     if config.option.markexpr != "fast":
         return
     kept, dropped, met = [], [], set()
@@ -95,9 +130,21 @@ def dtype(request):
 
 
 @pytest.fixture(scope="module")
-def quick_compilation():
-    """Compile without the dear optimisations: for tests that compile much and run little."""
+def optimized():
+    """Compile with all optimisations: for tests that run longer than they compile."""
     before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="session")
+def cpu_devices():
+    """`cpu_devices(count)`: the environment of a child process that has so many CPU devices."""
+
+    def environment(count: int) -> dict[str, str]:
+        flags = os.environ.get("XLA_FLAGS", "")
+        made = f"{flags} --xla_force_host_platform_device_count={count}".strip()
+        return os.environ | {"XLA_FLAGS": made, "JAX_PLATFORMS": "cpu"}
+
+    return environment

@@ -5,6 +5,7 @@ change of the code that moves a golden is either a mistake or says in its commit
 """
 
 import hashlib
+import os
 import platform
 import sys
 import time
@@ -33,6 +34,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "trajectory": {"rank": 2},
     "csf": {"rank": 2},
     "bmm": {"rank": 2},
+    # At three bases an orthographic start and its depth reflection are as good as each other to the last bit, and
+    # rounding chooses.
+    "pnd": {"camera_rank": 2, "cooling": (0.8,)},
 }
 OTHERWISE: dict[tuple[str, str], dict[str, Any]] = {
     ("deep-nrsfm++", "weak-perspective"): {"sizes": (8,)},
@@ -83,7 +87,8 @@ def computed(name: str, camera: str) -> dict[str, np.ndarray]:
 
 def main(wanted: list[str]) -> None:
     """Write the goldens."""
-    jax.config.update("jax_disable_most_optimizations", True)  # as the test does, whose time is compilation
+    jax.config.update("jax_disable_most_optimizations", True)  # as the tests do, whose time is compilation
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
     arrays: dict[str, Any] = {}
     if wanted and FILE.is_file():
         with np.load(FILE, allow_pickle=False) as file:

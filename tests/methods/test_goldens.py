@@ -23,7 +23,6 @@ def test_every_method_has_a_golden_under_every_camera(kept):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("case", goldens.CASES, ids=lambda case: "-".join(case))
 def test_the_reconstruction_is_the_golden_one(case, kept):
     # Elsewhere the order of sums differs, and iterations carry it on: seen up to 1e-3 between compilers' settings.

@@ -17,8 +17,6 @@ from jnrsfm.methods.multicategory import objectives
 from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 SMALL = {
     "steps": 6,
     "chunk": 3,
@@ -35,7 +33,7 @@ EACH = 100  # samples of a category, in all tests: compiled programs are shared
 
 
 @pytest.fixture(scope="module")
-def trained(make_categories, quick_compilation):
+def trained(make_categories):
     """One short real training of the default variant, on two categories."""
     landmarks, reference = make_categories(np.random.default_rng(1), EACH)
     config = mc.MultiCategory(**{**SMALL, "steps": 400, "chunk": 200})

@@ -21,7 +21,6 @@ from jnrsfm.metrics import evaluate
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 TINY = {
     "steps": 6,
     "chunk": 3,
@@ -302,6 +301,7 @@ def test_bad_settings_are_one_line():
 # --------------------------------------------------------------------------------------------------- training
 
 
+@pytest.mark.slow
 def test_training_recovers_a_deforming_shape_and_a_broken_solver_would_not():
     """A turning shape with two nonlinear modes, from a random start: the paper's method at work. A camera that is wrong
     leaves the error of a flat shape. Frames that training has not seen come out nearly as well."""

@@ -8,8 +8,6 @@ import pytest
 from jnrsfm.geometry.rotations import axis_angle_to_matrix, random_rotations
 from jnrsfm.shape_prior import category_prior as cp
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 P, K, N = 7, 3, 20  # points, modes, images: of one size, so that one program serves all
 
 

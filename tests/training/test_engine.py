@@ -1,7 +1,6 @@
 """The engine on linear regression: keys, restarts, pruning, selection, divergence, batches, compiles."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -326,12 +325,11 @@ print(json.dumps({"plain": w(plain), "shared": w(shared), "uncut": w(uncut), "de
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["map", "vmap"])
-def test_frames_shared_over_devices_equal_one_device(tmp_path, layout):
+def test_frames_shared_over_devices_equal_one_device(cpu_devices, tmp_path, layout):
     """Four CPU devices in a process of their own: the batch is split, the answer is that of one device."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", SHARED, str(tmp_path / "run"), layout],
-        cwd=ROOT, env=os.environ | flags, capture_output=True, text=True, timeout=240,
+        cwd=ROOT, env=cpu_devices(4), capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
