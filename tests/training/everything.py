@@ -2,11 +2,14 @@
 rates, an average of the parameters, numbers of the phase, and a source that streams from disk.
 
 `python everything.py FOLDER [--resume] [--hosts ADDRESS COUNT INDEX] [--steps N]` trains in FOLDER and writes what came
-of it to `FOLDER/found-INDEX.npz`.
+of it to `FOLDER/found-INDEX.npz`. `python everything.py` alone starts such trainings on demand (`serve`).
 """
 
 import argparse
+import json
+import os
 import sys
+import traceback
 from pathlib import Path
 
 import jax
@@ -116,5 +119,45 @@ def main(argv: list[str]) -> None:
     np.savez(args.folder / f"found-{index}.npz", objective=objective, restarts=last.restarts, **arrays)
 
 
+def serve() -> None:
+    """Each line of the standard input is an order, a JSON list: `["start", log file, environment, arguments]` is
+    answered by the number of a new process, `["status", number, whether to wait]` by how it ended, null while it runs.
+
+    The processes are forks of this one, which has imported all and computed nothing: they cost no imports.
+    """
+    for line in sys.stdin:
+        order, *rest = json.loads(line)
+        if order == "start":
+            number = os.fork()
+            if number == 0:
+                _run(*rest)
+            answer = number
+        else:
+            number, status = os.waitpid(rest[0], 0 if rest[1] else os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if number else None
+        print(json.dumps(answer), flush=True)
+
+
+def _run(log: str, environment: dict[str, str], arguments: list[str]) -> None:
+    """The program in this process, to its end; what it prints goes to a file."""
+    with open(log, "w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.update(environment)
+    code = 1
+    try:
+        main(arguments)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if len(sys.argv) > 1:
+        main(sys.argv[1:])
+    else:
+        serve()

@@ -1,5 +1,6 @@
 """All that the engine carries at once (`everything.py`): killed at random moments, and on several hosts."""
 
+import json
 import os
 import signal
 import socket
@@ -15,19 +16,59 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(__file__).with_name("everything.py")
 
 
-def start(folder, *options, devices=1):
-    """The program in a process of its own, with so many CPU devices."""
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(folder), *options],
-        env=os.environ | flags | {"PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+class Process:
+    """The program in a process of its own."""
+
+    def __init__(self, ask, folder, options, environment):
+        folder.mkdir(exist_ok=True)
+        self._ask, self._log = ask, folder / f"said-{time.monotonic_ns()}.txt"
+        self._number = ask("start", str(self._log), environment, [str(folder), *options])
+        self._status = None
+
+    def status(self, wait=False):
+        """None while it runs."""
+        if self._status is None:
+            self._status = self._ask("status", self._number, wait)
+        return self._status
+
+    def kill(self):
+        """SIGKILL, and wait for its end."""
+        os.kill(self._number, signal.SIGKILL)
+        self.status(wait=True)
+
+    def finished(self, seconds=300):
+        """Wait for a good end."""
+        deadline = time.monotonic() + seconds
+        while self.status() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if self.status() is None:
+            self.kill()
+        assert self.status() == 0, self._log.read_text()[-2000:]
+
+
+@pytest.fixture(scope="module")
+def start(cpu_devices):
+    """`start(folder, *options, devices=1)`: the program in a process of its own, with so many CPU devices."""
+    environment = cpu_devices(1)
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [environment.get("PYTHONPATH")])])
+    # Whatever one of the processes has compiled the others read.
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    server = subprocess.Popen(
+        [sys.executable, str(PROGRAM)],
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
     )  # fmt: skip
 
+    def ask(*order):
+        server.stdin.write(json.dumps(order) + "\n")
+        return json.loads(server.stdout.readline())
 
-def finished(*processes):
-    said = [p.communicate(timeout=300)[0] for p in processes]
-    assert all(p.returncode == 0 for p in processes), "\n".join(s[-2000:] for s in said)
+    def begin(folder, *options, devices=1):
+        return Process(ask, folder, options, {"XLA_FLAGS": cpu_devices(devices)["XLA_FLAGS"]})
+
+    yield begin
+    server.stdin.close()
+    server.wait(60)
+    server.stdout.close()
 
 
 def found(folder, index=0):
@@ -36,10 +77,10 @@ def found(folder, index=0):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(start, tmp_path_factory):
     """The run that nothing interrupts."""
     folder = tmp_path_factory.mktemp("whole")
-    finished(start(folder))
+    start(folder).finished()
     return found(folder)
 
 
@@ -54,23 +95,22 @@ def rows(folder):
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_moments_it_ends_as_if_nothing_had_happened(whole, tmp_path):
+def test_killed_at_ten_random_moments_it_ends_as_if_nothing_had_happened(start, whole, tmp_path):
     """SIGKILL, wherever it is: reading, stepping, writing a checkpoint or between phases."""
     rng, kills, resume = np.random.default_rng(0), 0, False
     dispatches = 12 + 6
     for moment in np.sort(rng.choice(np.arange(1, dispatches), 10, replace=False)):
         process = start(tmp_path, *(["--resume"] if resume else []))
         deadline = time.monotonic() + 240
-        while process.poll() is None and rows(tmp_path) < moment and time.monotonic() < deadline:
-            time.sleep(0.002)
+        while process.status() is None and rows(tmp_path) < moment and time.monotonic() < deadline:
+            time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.05))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
+        if process.status() is None:
+            process.kill()
             kills += 1
-        process.communicate()
         resume = (tmp_path / "metrics.jsonl").exists()
     assert kills >= 5  # a fast one may have ended before its moment
-    finished(start(tmp_path, "--resume"))
+    start(tmp_path, "--resume").finished()
     after = found(tmp_path)
     assert after.keys() == whole.keys()
     for name, value in whole.items():
@@ -83,24 +123,23 @@ def free_address():
         return f"127.0.0.1:{s.getsockname()[1]}"
 
 
-def hosts(folder, *options):
+def hosts(start, folder, *options):
     address = free_address()
     return [start(folder, "--hosts", address, "2", str(i), *options, devices=2) for i in range(2)]
 
 
 @pytest.mark.slow
-def test_two_processes_of_two_devices_are_one_process_to_rounding_and_survive_a_kill(whole, tmp_path):
-    both = hosts(tmp_path)
+def test_two_processes_of_two_devices_are_one_process_to_rounding_and_survive_a_kill(start, whole, tmp_path):
+    both = hosts(start, tmp_path)
     deadline = time.monotonic() + 240
-    while rows(tmp_path) < 4 and time.monotonic() < deadline and both[0].poll() is None:
+    while rows(tmp_path) < 4 and time.monotonic() < deadline and both[0].status() is None:
         time.sleep(0.01)
     both[1].kill()  # the other waits for it: a scheduler restarts both
-    both[1].communicate()
     both[0].kill()
-    both[0].communicate()
     assert 4 <= rows(tmp_path) < 18
-    both = hosts(tmp_path, "--resume")
-    finished(*both)
+    both = hosts(start, tmp_path, "--resume")
+    for process in both:
+        process.finished()
     one, two = found(tmp_path, 0), found(tmp_path, 1)
     assert one["restarts"].tolist() == whole["restarts"].tolist()
     for name, value in whole.items():
