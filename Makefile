@@ -11,8 +11,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One scan of the types per array function, in tests only: the package itself never imports beartype.
 # Compiling is most of the work and fills one core: files are shared out over the cores, each file whole, so
-# that its tests share what they compile.
-PYTEST := $(BIN)/python -m pytest --jaxtyping-packages=jnrsfm,beartype.beartype -n auto --maxprocesses 4 --dist loadfile
+# that its tests share what they compile; in the order of tests/conftest.py, which puts the dearest first.
+PYTEST := $(BIN)/python -m pytest --jaxtyping-packages=jnrsfm,beartype.beartype -n auto --maxprocesses 4 \
+  --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-fast bench lint types format tables clean

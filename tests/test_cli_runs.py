@@ -14,7 +14,8 @@ import pytest
 from jnrsfm import cli, datasets, io
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["--update", "adam", "--steps", "40", "--restarts", "1", "--quiet"]
+NETWORK = ["--update", "adam", "--sizes", "16", "8", "4", "--restarts", "1"]  # compiles fast
+SMALL = [*NETWORK, "--steps", "40", "--quiet"]
 
 
 def run(*argv) -> int:
@@ -149,16 +150,16 @@ def test_ctrl_c_stops_with_130_and_resume_finishes(files, tmp_path):
     """Interrupted by a signal in a process of its own, then gone on with in another."""
     out = tmp_path / "run"
     command = [
-        sys.executable, "-m", "jnrsfm", "fit", str(files / "first.npz"), "--out", str(out), "--steps", "4000",
-        "--restarts", "1",
+        sys.executable, "-m", "jnrsfm", "fit", str(files / "first.npz"), "--out", str(out), *NETWORK,
+        "--steps", "2000", "--chunk", "50",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     log = out / "metrics.jsonl"
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not (log.is_file() and log.stat().st_size) and process.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    printed, err = process.communicate(timeout=120)
+    printed, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert printed == ""
     assert err.splitlines()[-1].startswith("jnrsfm: interrupted")
