@@ -27,6 +27,16 @@ def test_every_method_has_a_golden_under_every_camera(kept):
 def test_the_reconstruction_is_the_golden_one(case, kept):
     # Elsewhere the order of sums differs, and iterations carry it on: seen up to 1e-3 between compilers' settings.
     tolerance = 1e-5 if str(kept["made on"]) == goldens.processor() else 1e-2
-    for name, value in goldens.computed(*case).items():
-        before = kept[f"{goldens.label(*case)}: {name}"]
-        np.testing.assert_allclose(value, before, rtol=0, atol=tolerance * np.abs(before).max(), err_msg=name)
+    found = goldens.computed(*case)
+    before = {name: kept[f"{goldens.label(*case)}: {name}"] for name in found}
+    if case in goldens.EITHER_REFLECTION:  # shapes as the camera sees them, one reflection for the set
+        found, before = ({"camera shapes": camera_shapes(**values)} for values in (found, before))
+        depths = [values["camera shapes"][..., 2] for values in (found, before)]
+        found["camera shapes"] = found["camera shapes"] * [1, 1, np.sign(np.sum(depths[0] * depths[1]))]
+    for name, value in found.items():
+        atol = tolerance * np.abs(before[name]).max()
+        np.testing.assert_allclose(value, before[name], rtol=0, atol=atol, err_msg=name)
+
+
+def camera_shapes(points3d, rotations):
+    return np.einsum("fpj,fij->fpi", points3d, rotations)
