@@ -71,7 +71,8 @@ def fit(landmarks: Landmarks, camera: str, config: Auto, seed: int, session: Ses
         return found._replace(diagnostics={"method": "deep-nrsfm++", "camera": camera, **found.diagnostics})
     kept, held = hold_out(np.asarray(landmarks.weights), config.holdout, _LEAST_SEEN, seed)
     known = landmarks.replace(visible=kept > 0)
-    begun, trials, refused = time.monotonic(), [], {}
+    begun, refused = time.monotonic(), {}
+    trials: list[_Trial] = []
     for name, model, run in _candidates(landmarks, camera, seed, session):
         if trials and time.monotonic() - begun > 30 * config.minutes:
             refused[f"{name}, {model}"] = "no time left"
@@ -81,9 +82,9 @@ def fit(landmarks: Landmarks, camera: str, config: Auto, seed: int, session: Ses
         except InputError as error:
             refused[f"{name}, {model}"] = str(error)
             continue
-        error = _error(fitted.reconstruction, landmarks, held)
-        session.say(f"auto: {name}, {model}: {error:.4g} at hidden points")
-        trials.append(_Trial(name, model, run, fitted, error))
+        missed = _error(fitted.reconstruction, landmarks, held)
+        session.say(f"auto: {name}, {model}: {missed:.4g} at hidden points")
+        trials.append(_Trial(name, model, run, fitted, missed))
     if not trials:
         raise InputError(f"auto: no method can take these landmarks: {'; '.join(refused.values())}")
     best = choose([t.error for t in trials], config.better)

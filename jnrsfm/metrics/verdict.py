@@ -11,7 +11,7 @@ rests on few generated sets (rank correlation 0.39 on those left out): it may lo
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,7 +150,7 @@ _GOOD, _POOR = 0.08, 0.2  # expected error
 
 
 def judge(
-    landmarks: Landmarks, result: Reconstruction, items: list[Mapping[str, Any]], weights: Any = None
+    landmarks: Landmarks, result: Reconstruction, items: Sequence[Mapping[str, Any]], weights: Any = None
 ) -> dict[str, Any]:
     """`{"word", "text", "error", "low", "high", "reasons", "frames"}`: good, fair or poor; one line on why;
     the expected normalised error with its interval, fractions; what spoils it; frames to look at first."""
