@@ -39,7 +39,7 @@ def find_swaps(landmarks: Landmarks) -> Swaps:
     if landmarks.symmetric is None or landmarks.sequence is None or not len(np.asarray(landmarks.symmetric)):
         return Swaps(found, loss)
     pairs = np.asarray(landmarks.symmetric)
-    seen = np.asarray(landmarks.weights) > 0
+    seen: np.ndarray = np.asarray(np.asarray(landmarks.weights) > 0)
     seen = seen[:, pairs].all(2)  # (frame, pair)
     x = np.where(seen[..., None, None], np.asarray(landmarks.points2d, np.float64)[:, pairs], 0.0)
     size = _size(landmarks)
@@ -99,7 +99,7 @@ def _votes(x: np.ndarray, seen: np.ndarray, lag: int, slack: float) -> np.ndarra
 
 def _size(landmarks: Landmarks) -> float:
     """The typical distance of a point from the middle of its frame."""
-    seen = np.asarray(landmarks.weights) > 0
+    seen: np.ndarray = np.asarray(np.asarray(landmarks.weights) > 0)
     x = np.where(seen[..., None], np.asarray(landmarks.points2d, np.float64), np.nan)[seen.sum(1) >= 2]
     if not len(x):
         return 1.0
