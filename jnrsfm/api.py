@@ -135,7 +135,7 @@ def fit(
     *,
     camera: str | None = None,
     restarts: int | None = None,
-    seed: int = 0,
+    seed: Any = 0,
     out: str | Path | None = None,
     resume: bool = False,
     reference: Reconstruction | None = None,
