@@ -203,7 +203,7 @@ def fit(
     if images is None:
         shown = exchanged(shown, swaps.frames) if repair_swaps else shown
         given, trust = reweighed(shown) if reweigh else (shown, None)
-    fitted = info.fit(given, camera, config, seed, session)
+    fitted = info.fit(given, camera, config, int(seed), session)
     said = io.remarks(shown) + describe_swaps(swaps, used, repair_swaps)
     result, quality = metrics.judge_fit(
         shown, fitted, trust=trust, unsure=None if repair_swaps else swaps.frames, said=said

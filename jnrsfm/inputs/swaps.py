@@ -40,7 +40,7 @@ def find_swaps(landmarks: Landmarks) -> Swaps:
         return Swaps(found, loss)
     pairs = np.asarray(landmarks.symmetric)
     seen: np.ndarray = np.asarray(np.asarray(landmarks.weights) > 0)
-    seen = seen[:, pairs].all(2)  # (frame, pair)
+    seen = np.all(seen[:, pairs], axis=2)  # (frame, pair)
     x = np.where(seen[..., None, None], np.asarray(landmarks.points2d, np.float64)[:, pairs], 0.0)
     size = _size(landmarks)
     sequence = np.asarray(landmarks.sequence)
