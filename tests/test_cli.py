@@ -373,7 +373,6 @@ def test_info_and_convert(capsys, files):
         (["eval", "walk.npz", "2d.npz"], "points3d"),
         (["fit", "none.npz", "--out", "run"], "none.npz: no such file"),
         (["fit", "2d.npz", "--out", "run", "--reference", "2d.npz"], "holds no 3D"),
-        (["fit", "gaps.npz", "--out", "run"], "gaps.npz: frame 3"),
         (["fit", "flat.npz", "--out", "run"], "flat.npz"),
         (["fit", "walk.npz", "--out", "run", "--camera", "perspective"], "intrinsics"),
         (["fit", "walk.npz", "--out", "run", "--option", "rows=blocked"], "no option 'rows'"),
@@ -396,9 +395,6 @@ def test_bad_files_are_one_line_and_exit_2(capsys, files, monkeypatch, argv, say
     monkeypatch.chdir(files)
     walk = dict(np.load("walk.npz"))
     np.savez("2d.npz", points2d=walk["points2d"], visible=walk["visible"])
-    gaps = np.ones(walk["visible"].shape, bool)
-    gaps[3] = False
-    np.savez("gaps.npz", points2d=walk["points2d"], visible=gaps)
     np.savez("flat.npz", points2d=np.cumsum(np.ones((12, 6, 2)), 1))
     np.savez("pickle.npz", points2d=np.array([{"a": 1}], dtype=object), allow_pickle=True)
     Path("cut.npz").write_bytes(Path("walk.npz").read_bytes()[:200])
@@ -447,7 +443,7 @@ def test_fit_passes_on_what_the_user_said(capsys, files, made_up, monkeypatch):
     assert given.pop("reference").points3d.shape == (12, 6, 3)
     assert given == {
         "method": "made-up", "camera": None, "restarts": 2, "seed": 3, "out": Path("run"), "resume": False,
-        "config": Config(steps=9), "progress": False,
+        "config": Config(steps=9), "progress": False, "repair_swaps": False,
     }  # fmt: skip
     assert type(given["config"]) is Config
     assert found["quality"]["items"][0]["verdict"] == "fair"
