@@ -18,12 +18,12 @@ CLIPS = RenderedFigures(
 
 
 @pytest.fixture(scope="module")
-def drawn(quick_compilation):
+def drawn():
     return render_figures(SINGLE)
 
 
 @pytest.fixture(scope="module")
-def moving(quick_compilation):
+def moving():
     return render_figures(CLIPS)
 
 
