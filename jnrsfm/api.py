@@ -199,15 +199,15 @@ def fit(
         hosts.agreed(True)  # nobody writes into a folder that is not open yet
     begun = time.monotonic()
     session = Session(folder, resume=resume, progress=progress)
-    trust, swaps = None, find_swaps(shown)
+    reliability, swaps = None, find_swaps(shown)
     if images is None:
         shown = exchanged(shown, swaps.frames) if repair_swaps else shown
-        given, trust = reweighed(shown) if reweigh else (shown, None)
+        given, reliability = reweighed(shown) if reweigh else (shown, None)
     fitted = info.fit(given, camera, config, int(seed), session)
-    said = io.remarks(shown) + describe_swaps(swaps, used, repair_swaps)
     result, quality = metrics.judge_fit(
-        shown, fitted, trust=trust, unsure=None if repair_swaps else swaps.frames, said=said
-    )
+        shown, fitted, reliability=reliability, unsure=None if repair_swaps else swaps.frames,
+        remarks=io.remarks(shown), said=describe_swaps(swaps, used, repair_swaps),
+    )  # fmt: skip
     seconds = round(time.monotonic() - begun, 1)
     if not used.all() and isinstance(result, Reconstruction):
         result = put_back(result, landmarks, used)

@@ -159,7 +159,7 @@ def write_tables() -> None:
     percent = lambda part, key: f"{100 * part[key]:.2f}" if key in part else "–"
     keys = ("depth", "mpjpe", "pa_mpjpe")
     tests = ("later", "others")
-    head = ["case", "labels, lesson", "training: depth", "MPJPE", "PA-MPJPE"]
+    head = ["case", "labels, depth targets", "training: depth", "MPJPE", "PA-MPJPE"]
     for name in tests:
         head += [f"{name}: depth", "MPJPE", "PA-MPJPE", "PCK@0.1"]
     lines = []

@@ -68,8 +68,18 @@ class Hdf5:
         """The path of the object that a reference of the file leads to."""
         return str(self._file[reference].name)
 
-    def array(self, name: str) -> np.ndarray:
-        """An array, read whole. Raises InputError where it is absent, lies elsewhere, or is too large to be true."""
+    def row(self, name: str, number: int) -> np.ndarray:
+        """One element along the first axis of an array that is too large to be read whole. Raises InputError where it
+        lies elsewhere, or is longer than the file."""
+        item = self._dataset(name)
+        if item.dtype == object:
+            self._check_lengths(item, name)
+        elif float(np.prod(np.asarray(item.shape[1:], float))) * item.dtype.itemsize > self._most:
+            raise InputError(f"{self.path}: '{name}' declares elements that are more than the file can hold")
+        return np.asarray(item[number])
+
+    def _dataset(self, name: str) -> Any:
+        """The array of a path, not read. Raises InputError where it is absent or lies elsewhere."""
         import h5py
 
         item = self._find(name)
@@ -81,6 +91,13 @@ class Hdf5:
             raise InputError(f"{self.path}: '{name}' keeps its data in another file: copy them into this one")
         if item.shape is None:
             raise InputError(f"{self.path}: '{name}' is empty: check the file")
+        return item
+
+    def array(self, name: str) -> np.ndarray:
+        """An array, read whole. Raises InputError where it is absent, lies elsewhere, or is too large to be true."""
+        import h5py
+
+        item = self._dataset(name)
         size = float(np.prod(np.asarray(item.shape, float))) * max(item.dtype.itemsize, 1)
         if size > self._most or (size > _FREE and item.id.get_storage_size() * 1000.0 < size):
             raise InputError(

@@ -16,6 +16,8 @@ from jnrsfm.io._hdf5 import Hdf5, as_text, is_hdf5, open_hdf5
 from jnrsfm.io._pose import Pose, pose_format, refuse_large
 from jnrsfm.io._text import start_of
 
+EDGE, SYMMETRY = 1, 2  # types of a skeleton's links
+
 
 def parse(path: Path) -> Pose:
     """What a SLEAP file holds. Raises InputError."""
@@ -85,7 +87,7 @@ def _project(file: Hdf5) -> Pose:
         ids = [int(n["id"]) for n in skeleton["nodes"]]
         names = tuple(called[i] for i in ids)
         place = {i: k for k, i in enumerate(ids)}
-        edges, symmetric = _links(skeleton.get("links", []), place)
+        edges, symmetric = links_of(skeleton.get("links", []), place)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path}: its skeleton cannot be read ({type(error).__name__}): save it again"
@@ -114,8 +116,8 @@ def _project(file: Hdf5) -> Pose:
         rows.append(_instances(path, instances[start:end], tables, len(names)))
     tracks = [_track_name(t) for t in file.texts("tracks_json")]
     used = sorted({t for row in rows for t, _, _ in row if t >= 0})
-    loose = max((sum(t < 0 for t, _, _ in row) for row in rows), default=0)
-    n = len(used) + loose
+    untracked = max((sum(t < 0 for t, _, _ in row) for row in rows), default=0)
+    n = len(used) + untracked
     if not rows or not n:
         raise InputError(f"{path}: holds no labelled or predicted instances: predict, or label some frames")
     shape = (len(rows), n, len(names), 2)
@@ -136,22 +138,28 @@ def _project(file: Hdf5) -> Pose:
     numbers = frames["frame_idx"].astype(np.int64)
     return Pose(
         points=points, confidence=score if scored else None, names=names, edges=edges or None,
-        individuals=(*individuals, *(f"untracked {i}" for i in range(loose))) if used else None,
+        individuals=(*individuals, *(f"untracked {i}" for i in range(untracked))) if used else None,
         labels=tuple(str(i) for i in numbers), numbers=numbers, symmetric=symmetric or None,
         clip=np.unique(frames["video"], return_inverse=True)[1] if several else None,
-        linked=loose <= (0 if used else 1),
+        linked=untracked <= (0 if used else 1),
     )  # fmt: skip
 
 
-def _links(links: Any, place: dict[int, int]):
-    edges, pairs = [], set()
+def links_of(links: Any, place: dict[int, int]):
+    """`(edges, left-right pairs)` of a skeleton's links. The type of a link is written once, and then referred to by
+    its number among the types, from 1 (jsonpickle); each pair stands twice, once a direction."""
+    edges, pairs, kinds = [], set(), []
     for link in links:
-        kind = link.get("type", {})
-        kind = kind["py/reduce"][1]["py/tuple"][0] if "py/reduce" in kind else kind.get("py/id", 1)
-        a, b = place[int(link["source"])], place[int(link["target"])]
-        if kind == 1:
-            edges.append((a, b))
+        said = link.get("type", {})
+        if "py/reduce" in said:
+            kinds.append(int(said["py/reduce"][1]["py/tuple"][0]))
+            kind = kinds[-1]
         else:
+            kind = kinds[int(said["py/id"]) - 1] if "py/id" in said else EDGE
+        a, b = place[int(link["source"])], place[int(link["target"])]
+        if kind == EDGE:
+            edges.append((a, b))
+        elif kind == SYMMETRY:
             pairs.add((min(a, b), max(a, b)))
     return tuple(edges), tuple(sorted(pairs))
 

@@ -5,7 +5,7 @@ The network of the student (`methods.student`) gives the shapes of a group of im
     J = mean_f 1/2 mean_p |xy_fp - u_fp|^2 + weight * g(align(X_1 ... X_L) / sqrt(L P)),
 
 with u the labels and g the log-determinant of the deviations from the mean shape, or the nuclear norm. No camera is
-estimated and no depth is taught, but for a start: the depths of a solver, whose anchor weight falls, as in `prn`.
+estimated and no depth is given, but for a start: the depths of a solver, whose anchor weight falls, as in `prn`.
 
 Shapes are compared in the coordinates of the photographs, not of the augmented patches: so every image of a group may
 be turned, scaled and flipped in its own way. (One augmentation for a whole group would be needed where the outputs were
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jnrsfm.errors import InputError
 from jnrsfm.methods import prn
 from jnrsfm.methods.base import Fitted, MethodInfo
-from jnrsfm.methods.student import StudentModel, taught_network
+from jnrsfm.methods.student import StudentModel, fit_network
 from jnrsfm.methods.student.network import Objective, Samples
 from jnrsfm.methods.student.settings import Student
 from jnrsfm.training import Session
@@ -63,7 +63,7 @@ class PrnImages(Student):
 
 
 class _Objective(Objective):
-    """The student's objective with the Procrustean cost in place of the lesson."""
+    """The student's objective with the Procrustean cost in place of the depth targets."""
 
     config: Any
 
@@ -95,7 +95,7 @@ class PrnImagesModel(StudentModel):
 
 def fit(images: LabelledImages, camera: str, config: PrnImages, seed: int, session: Session) -> Fitted:
     """Train on labelled images: the module docstring. Raises InputError where too few are labelled."""
-    return taught_network(images, camera, config, seed, session, _Objective, PrnImagesModel)
+    return fit_network(images, camera, config, seed, session, _Objective, PrnImagesModel)
 
 
 INFO = MethodInfo(

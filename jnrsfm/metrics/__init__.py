@@ -7,6 +7,7 @@ from jnrsfm.metrics.curves import error_curves as error_curves
 from jnrsfm.metrics.curves import frame_errors as frame_errors
 from jnrsfm.metrics.curves import point_errors as point_errors
 from jnrsfm.metrics.curves import success_rate as success_rate
+from jnrsfm.metrics.fits import format_quality as format_quality
 from jnrsfm.metrics.fits import judge_fit as judge_fit
 from jnrsfm.metrics.fits import score_fit as score_fit
 from jnrsfm.metrics.matching import camera_points as camera_points
@@ -29,7 +30,6 @@ from jnrsfm.metrics.protocols import protocol as protocol
 from jnrsfm.metrics.quality import restart_spread as restart_spread
 from jnrsfm.metrics.quality_report import CHECKS as CHECKS
 from jnrsfm.metrics.quality_report import assess as assess
-from jnrsfm.metrics.quality_report import format_quality as format_quality
 from jnrsfm.metrics.verdict import Evidence as Evidence
 from jnrsfm.metrics.verdict import Prediction as Prediction
 from jnrsfm.metrics.verdict import evidence as evidence

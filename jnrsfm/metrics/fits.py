@@ -1,5 +1,7 @@
-"""What a fit is worth: its uncertainty and quality report without ground truth, its errors where there is some."""
+"""What a fit is worth: its uncertainty and quality report without ground truth, also as text; its errors where there is
+some."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +16,16 @@ def judge_fit(
     landmarks: Landmarks,
     fitted: Any,
     *,
-    trust: Any = None,
+    reliability: Any = None,
     unsure: np.ndarray | None = None,
-    said: list[str] | None = None,
+    remarks: Sequence[str] = (),
+    said: Sequence[str] = (),
 ) -> tuple[Result, dict[str, Any]]:
     """The result of a fit (`methods.Fitted`) with its uncertainty, the spread over restarts, and its quality report.
 
-    `trust`: what the tracks said of their points (`assess`); `unsure (frame,)`: frames whose margin of the depth
-    reflection is put to 0; `said`: lines that lead the warnings.
+    `reliability`: what the tracks said of their points (`assess`); `unsure (frame,)`: frames whose margin of the depth
+    reflection is put to 0; `remarks`: what is wrong with the coordinates (`assess`); `said`: lines that lead the
+    warnings.
     """
     result = fitted.reconstruction
     if fitted.restarts is not None and isinstance(result, Reconstruction):
@@ -31,8 +35,8 @@ def judge_fit(
         result = result.replace(score=spread.astype(np.float32))
     if unsure is not None and isinstance(result, Reconstruction) and result.mirror_margin is not None:
         result = result.replace(mirror_margin=np.where(unsure, 0, result.mirror_margin).astype(np.float32))
-    quality = assess(landmarks, result, heldout=fitted.heldout, trust=trust)
-    return result, {**quality, "warnings": [*(said or []), *quality["warnings"]]}
+    quality = assess(landmarks, result, heldout=fitted.heldout, reliability=reliability, remarks=remarks)
+    return result, {**quality, "warnings": [*said, *quality["warnings"]]}
 
 
 def score_fit(result: Result, reference: Reconstruction | None) -> dict[str, Any] | None:
@@ -48,3 +52,24 @@ def score_fit(result: Result, reference: Reconstruction | None) -> dict[str, Any
     # Where every frame has a scale of its own the unit is free: only protocols that fit the scale say something.
     free = points.cameras.model != "orthographic"
     return evaluate(points, reference, ["deep-nrsfm++", "one-mirror-scaled", "kong"] if free else None)
+
+
+def format_quality(quality: Mapping[str, Any]) -> str:
+    """The quality report as plain text: a line for each item, then the warnings."""
+    items = quality["items"]
+    width = max((len(i["name"]) for i in items), default=0)
+    lines = []
+    if "verdict" in quality:
+        lines.append(f"verdict: {quality['verdict']['text']}")
+    for item in items:
+        value, unit = item["value"], item["unit"]
+        if value is None:
+            shown = "-"
+        elif unit.startswith("fraction"):
+            shown = f"{value:.1%}{unit.removeprefix('fraction')}"
+        else:
+            shown = f"{value:.3g} {unit}".rstrip()
+        lines.append(f"{item['name'].replace('_', ' '):<{width}}  {item['verdict']:<7}  {shown}")
+        lines.append(f"{'':<{width}}           {item['explain']}")
+    lines += [f"! {warning}" for warning in quality["warnings"]]
+    return "\n".join(lines)

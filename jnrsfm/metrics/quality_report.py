@@ -5,7 +5,7 @@ thumb, set so that motion-capture bodies reconstructed to a few percent come out
 poor; they judge no method. No item alone proves a reconstruction right.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +62,7 @@ REPROJECTION_IS_NOT_PROOF = (
 
 
 CHECKS: ByType[Callable[..., dict[str, Any]]] = ByType("quality checks")
-"""What is checked of each type of result: `(input, result, heldout=..., restarts=..., trust=...) -> quality report`."""
+"""What is checked of each type of result: `(input, result, **)` with the keywords of `assess`, to a quality report."""
 
 
 def assess(
@@ -71,7 +71,8 @@ def assess(
     *,
     heldout: Mapping[str, Any] | None = None,
     restarts: Any = None,
-    trust: Any = None,
+    reliability: Any = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The quality report of a fit, which needs no 3D labels: data that JSON holds, by the checks of the result's type.
 
@@ -84,13 +85,19 @@ def assess(
     `heldout`: what the trainer measured on observed points that it hid: `{"error", "baseline", "count",
     "note"}`, error and baseline (a prediction without any 3D) in the same unit (`"unit"`, by default a
     fraction of the object's size in the image). `restarts (restart, frame, point, 3)`: camera-frame shapes of
-    the fits from other seeds; where absent the reconstruction's `score` serves. `trust`: what the tracks said of their
-    own points (`inputs.Reliability`: `weights`, `doubted`, `noise`).
+    the fits from other seeds; where absent the reconstruction's `score` serves. `reliability`: what the tracks said of
+    their own points (`inputs.Reliability`: `weights`, `doubted`, `noise`). `remarks`: what is wrong with the
+    coordinates, a line each: they lead the warnings, and no fit to them is called anything but poor.
 
     Raises `InputError` where landmarks and reconstruction do not match or a visible point projects nowhere.
     """
     return CHECKS[type(reconstruction)](
-        landmarks, reconstruction, heldout=heldout, restarts=restarts, trust=trust
+        landmarks,
+        reconstruction,
+        heldout=heldout,
+        restarts=restarts,
+        reliability=reliability,
+        remarks=remarks,
     )
 
 
@@ -100,7 +107,8 @@ def _of_points(
     *,
     heldout: Mapping[str, Any] | None = None,
     restarts: Any = None,
-    trust: Any = None,
+    reliability: Any = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The quality report of 3D points."""
     if landmarks.points2d.shape[:2] != reconstruction.points3d.shape[:2]:
@@ -119,12 +127,14 @@ def _of_points(
     report.motion()
     report.depth()
     report.missing()
-    report.outliers(trust)
-    weights = None if trust is None else trust.weights
+    report.outliers(reliability)
+    weights = None if reliability is None else reliability.weights
     return {
-        "verdict": verdict.judge(landmarks, reconstruction, report.items, weights),
+        "verdict": verdict.judge(
+            landmarks, reconstruction, report.items, weights, doubtful_input=bool(remarks)
+        ),
         "items": report.items,
-        "warnings": [*report.warnings, REPROJECTION_IS_NOT_PROOF],
+        "warnings": [*remarks, *report.warnings, REPROJECTION_IS_NOT_PROOF],
     }
 
 
@@ -400,10 +410,10 @@ class _PointChecks:
         if len(rare):
             self.warnings.append(f"Hardly ever observed, do not trust: {self.listed(rare)}.")
 
-    def outliers(self, trust: Any) -> None:
-        if trust is None:
+    def outliers(self, reliability: Any) -> None:
+        if reliability is None:
             return
-        doubted = np.asarray(trust.doubted, bool)
+        doubted = np.asarray(reliability.doubted, bool)
         share = doubted.sum() / max(int(self.visible.sum()), 1)
         by_point, frames = doubted.sum(0), np.flatnonzero(doubted.any(1))
         order = [int(p) for p in np.argsort(-by_point, kind="stable")[:5] if by_point[p]]
@@ -422,24 +432,3 @@ class _PointChecks:
 
 def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
-
-
-def format_quality(quality: Mapping[str, Any]) -> str:
-    """The quality report as plain text: a line for each item, then the warnings."""
-    items = quality["items"]
-    width = max((len(i["name"]) for i in items), default=0)
-    lines = []
-    if "verdict" in quality:
-        lines.append(f"verdict: {quality['verdict']['text']}")
-    for item in items:
-        value, unit = item["value"], item["unit"]
-        if value is None:
-            shown = "-"
-        elif unit.startswith("fraction"):
-            shown = f"{value:.1%}{unit.removeprefix('fraction')}"
-        else:
-            shown = f"{value:.3g} {unit}".rstrip()
-        lines.append(f"{item['name'].replace('_', ' '):<{width}}  {item['verdict']:<7}  {shown}")
-        lines.append(f"{'':<{width}}           {item['explain']}")
-    lines += [f"! {warning}" for warning in quality["warnings"]]
-    return "\n".join(lines)

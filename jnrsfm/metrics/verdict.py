@@ -31,7 +31,8 @@ class Evidence(NamedTuple):
     `foreshortening`: the same of their distance in the image, which views that turn must change; `view`: root mean
     square angle of the viewing directions, radians; `beyond`: 2D motion beyond rank 3; `residual`: of the image;
     `depth_jitter`: second differences of depth in time over those of the image, 1 where they are alike; `depth`: over
-    width.
+    width; `thickness`: third extent of a frame's shape over the second, median; `one_sided`: of the left-right pairs of
+    which anything was seen, the share of which one side was (NaN: no pairs).
     """
 
     steadiness: float
@@ -41,6 +42,8 @@ class Evidence(NamedTuple):
     residual: float
     depth_jitter: float
     depth: float
+    thickness: float
+    one_sided: float
 
 
 def evidence(landmarks: Landmarks, result: Reconstruction, weights: Any = None) -> Evidence:
@@ -60,9 +63,20 @@ def evidence(landmarks: Landmarks, result: Reconstruction, weights: Any = None) 
     beyond = quality.beyond_rank(np.asarray(landmarks.points2d, float)[frames], seen[frames])[1]
     view = np.radians(quality.view_spread(np.asarray(result.rotations)))
     depth = quality.depth_ratio(x, np.ones_like(seen))
+    extents = np.linalg.svd(x[frames], compute_uv=False)
+    thickness = float(np.median(extents[:, 2] / np.maximum(extents[:, 1], 1e-12)))
     return Evidence(
-        steady, flat, view, beyond, float(np.nanmean(residual)), _depth_jitter(x, landmarks.sequence), depth
-    )
+        steady, flat, view, beyond, float(np.nanmean(residual)), _depth_jitter(x, landmarks.sequence), depth, thickness,
+        _one_sided(landmarks),
+    )  # fmt: skip
+
+
+def _one_sided(landmarks: Landmarks) -> float:
+    """Of the left-right pairs of which anything was seen, the share of which one side was."""
+    if landmarks.symmetric is None or not len(np.asarray(landmarks.symmetric)):
+        return float("nan")
+    left, right = np.moveaxis(np.asarray(landmarks.visible)[:, np.asarray(landmarks.symmetric)], 2, 0)
+    return float((left ^ right).sum() / max(int((left | right).sum()), 1))
 
 
 def _distances(x: np.ndarray, seen: np.ndarray, edges: Any) -> tuple[float, float]:
@@ -146,18 +160,20 @@ _NOISE = 0.4  # of the 2D motion beyond rank 3: no body moves like this
 _NO_GAIN = 0.8  # of the foreshortening of lengths in the image is left in space
 _NO_TURN = math.radians(8.0)
 _FLAT = 0.12  # depth over width
+_THIN = 0.1  # third extent over the second: a flat thing, which looks the same reflected in depth
+_ONE_SIDED = 0.5  # of the left-right pairs
 _GOOD, _POOR = 0.08, 0.2  # expected error
 
 
 def judge(
-    landmarks: Landmarks, result: Reconstruction, items: Sequence[Mapping[str, Any]], weights: Any = None
-) -> dict[str, Any]:
+    landmarks: Landmarks, result: Reconstruction, items: Sequence[Mapping[str, Any]], weights: Any = None, *,
+    doubtful_input: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """`{"word", "text", "error", "low", "high", "reasons", "frames"}`: good, fair or poor; one line on why;
     the expected normalised error with its interval, fractions; what spoils it; frames to look at first."""
     found = evidence(landmarks, result, weights)
     expected = predict(found)
-    verdicts = {str(i["name"]): (i["verdict"], i["value"]) for i in items}
-    grave, reasons = [], []
+    grave, reasons = (["the coordinates look wrong (see the first warning)"] if doubtful_input else []), []
     gain = found.steadiness / found.foreshortening if found.foreshortening > 0 else float("nan")
     if found.beyond > _NOISE:
         grave.append("the tracks move like noise, not like one object")
@@ -165,6 +181,14 @@ def judge(
         grave.append(f"no evidence of depth: the views turn by {math.degrees(found.view):.0f} degrees only")
     elif gain > _NO_GAIN:
         grave.append("no evidence of depth: lengths are no steadier in 3D than in the image")
+    if found.thickness < _THIN and result.cameras.model != "perspective":
+        grave.append(
+            "the shapes are flat, and a flat thing looks the same reflected in depth: single frames may be"
+        )
+    if found.one_sided > _ONE_SIDED:
+        grave.append(
+            "one side of the body is hidden: nothing tells a left step from a right one reflected in depth"
+        )
     if found.depth < _FLAT:
         reasons.append("the shapes are nearly flat")
     margin = result.mirror_margin
@@ -173,9 +197,8 @@ def judge(
         reasons.append("each frame may be reflected in depth")
     elif len(weak) > 0.05 * len(np.asarray(margin)):
         reasons.append(f"{len(weak)} frames may be reflected in depth")
-    for name, text in _SPOILS.items():
-        if verdicts.get(name, ("", None))[0] == "poor":
-            reasons.append(text)
+    for name in (str(i["name"]) for i in items if i["verdict"] == "poor"):  # good is what has no poor item
+        reasons.append(_SPOILS.get(name, f"{name.replace('_', ' ')} is poor"))
     if expected.error > _POOR or grave:
         word = "poor"
     else:

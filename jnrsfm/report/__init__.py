@@ -4,13 +4,13 @@
 figure. What is shown is chosen by the type of the result (`PANELS`).
 """
 
-from jnrsfm.report.contact import write_landmark_sheet as write_landmark_sheet
 from jnrsfm.report.contact_sheet import contact_sheet as contact_sheet
 from jnrsfm.report.contact_sheet import write_contact_sheet as write_contact_sheet
 from jnrsfm.report.contents import PANELS as PANELS
 from jnrsfm.report.contents import Contents as Contents
 from jnrsfm.report.contents import Panels as Panels
 from jnrsfm.report.contents import for_result as for_result
+from jnrsfm.report.landmark_sheet import write_landmark_sheet as write_landmark_sheet
 from jnrsfm.report.page import page_html
 from jnrsfm.report.page import write_report as write_report
 from jnrsfm.report.photos import Photo as Photo

@@ -16,7 +16,7 @@ from jnrsfm.inputs.crops import Augmentation
 from jnrsfm.methods import PrnImages, Student
 from jnrsfm.methods.student import StudentModel, locator, samples_of
 from jnrsfm.methods.student.network import Objective
-from jnrsfm.methods.student.teacher import teach
+from jnrsfm.methods.student.teacher import run_teacher
 from jnrsfm.training import Session
 from jnrsfm.types import LabelledImages, Landmarks
 
@@ -132,9 +132,9 @@ def test_what_is_stored_at_a_hidden_label_does_not_matter(trained):
         points = np.where(visible[..., None], images.landmarks.points2d, junk).astype(np.float32)
         chosen = dataclasses.replace(images, landmarks=images.landmarks.replace(points2d=points))
         where = crops.squares(crops.label_boxes(chosen), chosen.pixels.sizes)
-        taught = teach(chosen.landmarks, "orthographic", config, 0, Session())
+        teacher = run_teacher(chosen.landmarks, "orthographic", config, 0, Session())
         canvas = crops.canvases(chosen, where, SIZE)
-        found.append(loss(model.params["pose"], samples_of(chosen, where, canvas, taught, config, 0)))
+        found.append(loss(model.params["pose"], samples_of(chosen, where, canvas, teacher, config, 0)))
     chex.assert_tree_all_finite(found[0])
     chex.assert_trees_all_equal(*found)
 

@@ -102,3 +102,41 @@ def test_the_formula_is_that_of_the_calibration():
     assert told["coefficients"] == verdict._COEFFICIENTS
     assert told["half_width"] == verdict._HALF_WIDTH
     assert told["left_out"]["good_above_20_percent"] == 0
+
+
+def test_a_flat_thing_may_be_reflected_in_every_frame():
+    landmarks, truth = walk()
+    x = np.asarray(truth.points3d) * np.float32([1, 0, 1])
+    sheet = truth.replace(points3d=x)
+    found = said(landmarks.replace(points2d=np.asarray(sheet.points2d)), sheet)
+    assert found["word"] == "poor"
+    assert "flat" in found["text"]
+
+
+def test_a_hidden_far_side_is_not_called_good():
+    landmarks, truth = walk()
+    near = np.asarray(landmarks.visible).copy()
+    for a, b in np.asarray(landmarks.symmetric):
+        z = np.asarray(truth.camera_points)[:, [a, b], 2]
+        far = np.where(z.argmax(1) == 0, a, b)
+        near[np.arange(60), far] = False
+    found = said(landmarks.replace(visible=near), truth)
+    assert found["word"] == "poor"
+    assert "one side" in found["text"]
+
+
+def test_coordinates_that_look_wrong_are_never_good():
+    landmarks, truth = walk()
+    line = "coordinates run from 0 to 1"
+    found = metrics.assess(landmarks, truth, remarks=[line])
+    assert found["verdict"]["word"] == "poor"
+    assert found["warnings"][0] == line
+
+
+def test_good_is_what_has_no_poor_item():
+    landmarks, truth = walk()
+    spoilt = np.array(landmarks.points2d)
+    spoilt[::3] += 0.2 * np.ptp(spoilt, axis=(0, 1))
+    report = metrics.assess(landmarks.replace(points2d=spoilt), truth)
+    assert any(i["verdict"] == "poor" for i in report["items"])
+    assert report["verdict"]["word"] != "good"

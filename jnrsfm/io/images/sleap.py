@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.errors import InputError
+from jnrsfm.io._hdf5 import Hdf5, as_text, open_hdf5
 from jnrsfm.io.images.record import assembled, image_files
+from jnrsfm.io.sleap import links_of
 from jnrsfm.io.video import VideoPixels
 from jnrsfm.pixels import Chosen, FilePixels, read_image
 from jnrsfm.types import LabelledImages, Landmarks
 
 LABEL, PREDICTION = 0, 1
-EDGE, SYMMETRY = 1, 2
 
 
 def finds(path: Path) -> bool:
@@ -56,8 +57,8 @@ class EmbeddedPixels:
 
     def read(self, number: int) -> np.ndarray:
         """Image `number`. Raises InputError."""
-        with _opened(self.file) as file:
-            row = np.asarray(file[self.dataset][number])
+        with open_hdf5(self.file) as file:
+            row = file.row(self.dataset, number)
         image = read_image(self.file, row.astype(np.uint8, copy=False).tobytes())
         return image[..., ::-1] if self.bgr else image
 
@@ -88,18 +89,6 @@ class Joined:
         raise IndexError(number)
 
 
-def _opened(path: Path) -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise InputError(f"{path}: HDF5 files need h5py: pip install 'jnrsfm[files]'") from error
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        cause = str(error).splitlines()[0][:160]
-        raise InputError(f"{path}: cannot be read as HDF5 ({cause}): write or copy it again") from error
-
-
 def read(path: Path, *, images: str | None = None, outside: str = "refuse") -> LabelledImages:
     """Labelled frames. `images`: the folder with the videos or images that the file names (else its own). Raises
     InputError."""
@@ -107,10 +96,10 @@ def read(path: Path, *, images: str | None = None, outside: str = "refuse") -> L
     if where is None:
         raise InputError(f"{path}: holds no .slp file: name one")
     roots = [where.parent] if images is None else [Path(images).expanduser()]
-    with _opened(where) as file:
+    with open_hdf5(where) as file:
         try:
             held = _held(where, file)
-            videos = [json.loads(text) for text in np.asarray(file["videos_json"]).reshape(-1)]
+            videos = [json.loads(text) for text in file.texts("videos_json")]
             pixels, numbers = _pixels(where, file, videos, held, roots)
         except InputError:
             raise
@@ -142,27 +131,16 @@ class _Held:
     symmetric: list[tuple[int, int]]
 
 
-def _held(where: Path, file: Any) -> _Held:
-    document = json.loads(file["metadata"].attrs["json"])
+def _held(where: Path, file: Hdf5) -> _Held:
+    document = json.loads(as_text(file.attribute("json", "metadata")))
     nodes = [str(n["name"]) for n in document["nodes"]]
     skeleton = document["skeletons"][0]
     order = [int(n["id"]) for n in skeleton["nodes"]]
-    place = {node: i for i, node in enumerate(order)}
-    pairs: dict[int, list[tuple[int, int]]] = {EDGE: [], SYMMETRY: []}
-    kinds: list[int] = []  # by their number in jsonpickle's references
-    for link in skeleton.get("links", []):
-        said = link["type"]
-        if "py/reduce" in said:
-            kinds.append(int(said["py/reduce"][1]["py/tuple"][0]))
-            kind = kinds[-1]
-        else:
-            kind = kinds[int(said["py/id"]) - 1]
-        pairs.setdefault(kind, []).append((place[int(link["source"])], place[int(link["target"])]))
-    # each symmetry stands twice, once a direction
-    symmetric = sorted({(min(p), max(p)) for p in pairs[SYMMETRY]})
-    frames, instances = np.asarray(file["frames"]), np.asarray(file["instances"])
-    shift = 0.5 if float(file["metadata"].attrs.get("format_id", 1.0)) < 1.1 else 0.0
-    stored = {LABEL: np.asarray(file["points"]), PREDICTION: np.asarray(file["pred_points"])}
+    edges, symmetric = links_of(skeleton.get("links", []), {node: i for i, node in enumerate(order)})
+    frames, instances = file.array("frames"), file.array("instances")
+    version = file.attribute("format_id", "metadata")
+    shift = 0.5 if version is not None and float(np.asarray(version).reshape(-1)[0]) < 1.1 else 0.0
+    stored = {LABEL: file.array("points"), PREDICTION: file.array("pred_points")}
     video, number, points = [], [], []
     for row in frames:
         mine = instances[int(row["instance_id_start"]) : int(row["instance_id_end"])]
@@ -184,11 +162,11 @@ def _held(where: Path, file: Any) -> _Held:
     if not points:
         raise InputError(f"{where}: no frame is labelled: label some")
     names = tuple(nodes[i] for i in order)
-    return _Held(np.array(video), np.array(number), np.array(points), names, pairs[EDGE], symmetric)
+    return _Held(np.array(video), np.array(number), np.array(points), names, list(edges), list(symmetric))
 
 
 def _pixels(
-    where: Path, file: Any, videos: list[dict[str, Any]], held: _Held, roots: Sequence[Path]
+    where: Path, file: Hdf5, videos: list[dict[str, Any]], held: _Held, roots: Sequence[Path]
 ) -> tuple[Joined, np.ndarray]:
     """The images of the videos that are labelled, and which of them each item is."""
     parts: list[Any] = []
@@ -224,22 +202,23 @@ def _pixels(
     return Joined(tuple(parts)), numbers
 
 
-def _embedded(where: Path, file: Any, dataset: str) -> tuple[EmbeddedPixels, dict[int, int]]:
-    data = file[dataset]
-    count = int(data.shape[0])
-    if "format" not in data.attrs:
+def _embedded(where: Path, file: Hdf5, dataset: str) -> tuple[EmbeddedPixels, dict[int, int]]:
+    count = int(file.shape(dataset)[0])
+    if file.attribute("format", dataset) is None:
         raise InputError(f"{where}: {dataset} holds raw pixels: export the package again with images as PNG")
     numbers = list(range(count))
     beside = dataset.rpartition("/")[0] + "/frame_numbers"
     if beside in file:
-        numbers = [int(n) for n in np.asarray(file[beside])]
-    if count and "width" in data.attrs and "height" in data.attrs:
-        size = (int(data.attrs["width"]), int(data.attrs["height"]))
+        numbers = [int(n) for n in file.array(beside)]
+    width, height = file.attribute("width", dataset), file.attribute("height", dataset)
+    if count and width is not None and height is not None:
+        size = (int(width), int(height))
     else:
-        row = np.asarray(data[0]).astype(np.uint8, copy=False).tobytes()
-        height, width = read_image(where, row).shape[:2]
-        size = (width, height)
-    bgr = str(data.attrs.get("channel_order", "RGB")).upper() == "BGR"
+        row = file.row(dataset, 0).astype(np.uint8, copy=False).tobytes()
+        tall, wide = read_image(where, row).shape[:2]
+        size = (wide, tall)
+    order = file.attribute("channel_order", dataset)
+    bgr = order is not None and as_text(order).upper() == "BGR"
     return EmbeddedPixels(where, dataset, np.tile(np.array(size), (count, 1)), bgr), dict(
         zip(numbers, range(count), strict=True)
     )

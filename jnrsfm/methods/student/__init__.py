@@ -29,7 +29,7 @@ from jnrsfm.methods.recipe import Stream
 from jnrsfm.methods.student import locator
 from jnrsfm.methods.student.network import Objective, Samples, found_poses
 from jnrsfm.methods.student.settings import Student as Student
-from jnrsfm.methods.student.teacher import Taught, teach
+from jnrsfm.methods.student.teacher import TeacherResult, run_teacher
 from jnrsfm.models.functional import Network
 from jnrsfm.models.saved import NetworkModel
 from jnrsfm.models.vision import BackboneConfig, PoseNetwork, PoseNetworkConfig, with_weights
@@ -125,10 +125,10 @@ def fit(images: LabelledImages, camera: str, config: Student, seed: int, session
 
     Raises InputError where fewer than 8 images have 4 labelled points.
     """
-    return taught_network(images, camera, config, seed, session, Objective, StudentModel)
+    return fit_network(images, camera, config, seed, session, Objective, StudentModel)
 
 
-def taught_network(
+def fit_network(
     images: LabelledImages,
     camera: str,
     config: Student,
@@ -148,15 +148,15 @@ def taught_network(
         )
     config = config.resolved(len(labelled))
     boxes = crops.label_boxes(images)
-    taught = teach(landmarks.select(labelled), camera, config, seed, session)
+    teacher = run_teacher(landmarks.select(labelled), camera, config, seed, session)
     chosen = images.select(labelled)
     where = crops.squares(boxes[labelled], chosen.pixels.sizes)
     session.say(f"{model_kind.METHOD}: cutting {len(labelled)} patches")
     canvas = crops.canvases(chosen, where, config.size)
-    samples = samples_of(chosen, where, canvas, taught, config, seed)
+    samples = samples_of(chosen, where, canvas, teacher, config, seed)
     network = Network.of(PoseNetwork, config.network(landmarks.n_points))
     swap = crops.swap_of(landmarks.n_points, landmarks.symmetric)
-    objective = kind(network, config, swap, taught.dictionary, landmarks.symmetric is not None)
+    objective = kind(network, config, swap, teacher.dictionary, landmarks.symmetric is not None)
     engine = Engine(Problem(initial(network), objective, objective.criteria), config, session)
     key = jax.random.key(seed)
     source = Resident(samples, config.batch, 256)
@@ -174,12 +174,12 @@ def taught_network(
         params["locator"] = StudentModel.blank(network)["locator"]
     pairs = lambda x: () if x is None else tuple((int(a), int(b)) for a, b in np.asarray(x))
     model = model_kind(
-        network, params, Normalizer("weak-perspective", "rms"), landmarks.names, taught.reconstruction.mirror, locates,
+        network, params, Normalizer("weak-perspective", "rms"), landmarks.names, teacher.reconstruction.mirror, locates,
         pairs(landmarks.edges), pairs(landmarks.symmetric),
     )  # fmt: skip
     found = model.lift(images)
     heldout, about = _heldout(found, landmarks.select(labelled), labelled, samples, where)
-    diagnostics = taught.diagnostics | about | {model_kind.METHOD: list(trained.criteria)}
+    diagnostics = teacher.diagnostics | about | {model_kind.METHOD: list(trained.criteria)}
     return Fitted(found, model, heldout, diagnostics=diagnostics)
 
 
@@ -196,10 +196,15 @@ def initial(network: Network) -> Any:
 
 
 def samples_of(
-    images: LabelledImages, where: Squares, canvas: np.ndarray, taught: Taught, config: Student, seed: int
+    images: LabelledImages,
+    where: Squares,
+    canvas: np.ndarray,
+    teacher: TeacherResult,
+    config: Student,
+    seed: int,
 ) -> Samples:
     """The samples of labelled images, on the device; some images are held out as a whole."""
-    landmarks, lesson = images.landmarks, taught.lesson
+    landmarks, targets = images.landmarks, teacher.targets
     weights = np.asarray(landmarks.weights, np.float32)
     points = np.where(weights[..., None] > 0, where.to_crop(np.asarray(landmarks.points2d, np.float64)), 0.0)
     n = len(weights)
@@ -214,13 +219,13 @@ def samples_of(
             points=points.astype(np.float32),
             weights=weights * kept,
             heldout=weights * held[:, None],
-            unit=(lesson.pixels / where.side).astype(np.float32),
-            depth=lesson.depth,
-            factor=lesson.factor,
-            spread=lesson.spread,
-            confidence=lesson.confidence * kept[:, 0],
-            codes=lesson.codes,
-            centred=lesson.points,
+            unit=(targets.pixels / where.side).astype(np.float32),
+            depth=targets.depth,
+            factor=targets.factor,
+            spread=targets.spread,
+            confidence=targets.confidence * kept[:, 0],
+            codes=targets.codes,
+            centred=targets.points,
         ),
     )
 
@@ -260,7 +265,7 @@ def _heldout(
 INFO = MethodInfo(
     name=StudentModel.METHOD,
     kind="learned",
-    summary="image network taught depth by a landmark method; photographs with 2D labels in, 3D of new photographs out",
+    summary="image network that learns depth from a landmark method; labelled photographs in, 3D of new ones out",
     cameras=("orthographic", "weak-perspective", "perspective"),
     missing=True,
     needs_order=False,

@@ -1,4 +1,4 @@
-"""What the student trains: patches of canvases in, points out, held against labels and lessons."""
+"""What the student trains: patches of canvases in, points out, held against labels and depth targets."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,9 +21,9 @@ class Samples(NamedTuple):
     """What training sees of each image; leading axis image.
 
     `canvas (image, c, c, 3)` uint8; `points (image, point, 2)`: labels in crop units; `weights` and `heldout (image,
-    point)`: of the labels that training may use, and must not. Of the teacher (`teacher.Lesson`): `unit (image,)`: crop
-    units of the object's size; `depth`, `factor`, `spread`, `confidence` (0 where there is no label), `codes`, and
-    `centred (image, point, 2)`: its labels.
+    point)`: of the labels that training may use, and must not. Of the teacher (`teacher.DepthTargets`): `unit
+    (image,)`: crop units of the object's size; `depth`, `factor`, `spread`, `confidence` (0 where there is no label),
+    `codes`, and `centred (image, point, 2)`: its labels.
     """
 
     canvas: Any

@@ -9,19 +9,19 @@ import yaml
 
 from jnrsfm.config import from_plain
 from jnrsfm.errors import InputError
+from jnrsfm.inputs.observations import Normalizer
 from jnrsfm.losses import CodeTerms, code_terms
 from jnrsfm.methods.base import MethodInfo
 from jnrsfm.methods.student.settings import Student
-from jnrsfm.runs import write_arrays
 from jnrsfm.shape_prior import condition_depths, learn_shape_normal
 from jnrsfm.training import Session
-from jnrsfm.types import Cameras, Landmarks, Reconstruction, reconstruction_of
+from jnrsfm.types import Landmarks, Reconstruction
 
 FILE = "teacher.npz"
 LEAST_MARGIN = 0.05  # a frame whose depth reflection is a coin toss counts this much
 
 
-class Lesson(NamedTuple):
+class DepthTargets(NamedTuple):
     """What an image's label teaches; leading axis image, lengths in units of the object's size.
 
     `pixels (image,)`: pixels of that unit in the image; `depth (image, point)`: depths, each image's mean taken out;
@@ -40,16 +40,18 @@ class Lesson(NamedTuple):
     points: np.ndarray
 
 
-class Taught(NamedTuple):
-    """The teacher's 3D, its `lesson`, and the dictionary `(point, 3, k)` of the codes, or None."""
+class TeacherResult(NamedTuple):
+    """The teacher's 3D, its `targets`, and the dictionary `(point, 3, k)` of the codes, or None."""
 
     reconstruction: Reconstruction
-    lesson: Lesson
+    targets: DepthTargets
     dictionary: Any
     diagnostics: dict[str, Any]
 
 
-def teach(landmarks: Landmarks, camera: str, config: Student, seed: int, session: Session) -> Taught:
+def run_teacher(
+    landmarks: Landmarks, camera: str, config: Student, seed: int, session: Session
+) -> TeacherResult:
     """Fit the teacher to labels (every frame shows enough points), or take up its stored result, and find what it says.
 
     Raises InputError for an unknown teacher, or what the teacher raises.
@@ -66,21 +68,20 @@ def teach(landmarks: Landmarks, camera: str, config: Student, seed: int, session
             fitted = info.fit(landmarks, name, settings, seed, session)
             found = fitted.reconstruction
         if stored is not None and session.first:
-            write_arrays(stored, _arrays(found))
+            found.save(stored)
     else:
-        with np.load(stored, allow_pickle=False) as file:
-            found = _reconstruction(landmarks, {name: file[name] for name in file.files})
-    lesson, about = lessons(landmarks, found, config)
+        found = Reconstruction.load(stored)
+    targets, about = depth_targets(landmarks, found, config)
     dictionary = None
     if config.distill == "codes":
         assert fitted is not None
         dictionary, codes = _codes(fitted.model, landmarks)
-        lesson = lesson._replace(codes=codes)
+        targets = targets._replace(codes=codes)
     margin = found.mirror_margin
     about |= {"teacher": info.name, "reflection": found.mirror}
     if margin is not None:
         about["reflection_margin"] = float(np.median(np.asarray(margin)))
-    return Taught(found, lesson, dictionary, about)
+    return TeacherResult(found, targets, dictionary, about)
 
 
 def of_one_size(
@@ -88,27 +89,20 @@ def of_one_size(
 ) -> Reconstruction:
     """A solver's reconstruction of landmarks whose frames were brought to one image size first, under an orthographic
     camera: with a free scale for each of many loose photographs solvers may diverge."""
-    visible = np.asarray(landmarks.visible)
-    weight = visible[..., None].astype(np.float64)
-    xy = np.where(visible[..., None], np.asarray(landmarks.points2d, np.float64), 0.0)
-    count = np.maximum(visible.sum(1), 1)
-    centre = (weight * xy).sum(1, keepdims=True) / count[:, None, None]
-    size = np.sqrt((weight * (xy - centre) ** 2).sum((1, 2)) / count)
-    size = np.maximum(size, 1e-6 * size.max())
-    unit = np.where(visible[..., None], (xy - centre) / size[:, None, None], 0.0).astype(np.float32)
-    found = info.fit(landmarks.replace(points2d=unit), "orthographic", settings, seed, session).reconstruction
-    cameras = found.cameras
-    scale = size if cameras.scale is None else size * np.asarray(cameras.scale)
-    shift = np.zeros((len(size), 3)) if cameras.translations is None else np.asarray(cameras.translations)
-    shift = shift * size[:, None]
-    shift[:, :2] += centre[:, 0]
-    cameras = cameras.replace(
-        scale=scale.astype(np.float32), translations=shift.astype(np.float32), model="weak-perspective"
-    )
-    return found.replace(cameras=cameras, gauge="each image has one size")
+    normalizer = Normalizer("weak-perspective", "rms")
+    seen, frames = normalizer(landmarks)
+    unit = landmarks.replace(points2d=np.asarray(seen.points))
+    found = info.fit(unit, "orthographic", settings, seed, session).reconstruction
+    shapes = np.asarray(found.points3d)
+    if found.scale is not None:
+        shapes = shapes * np.asarray(found.scale)[:, None, None]
+    record = normalizer.reconstruction(landmarks, frames, shapes, found.rotations, np.asarray(seen.depth))
+    return record.replace(mirror=found.mirror, mirror_margin=found.mirror_margin)
 
 
-def lessons(landmarks: Landmarks, found: Reconstruction, config: Student) -> tuple[Lesson, dict[str, Any]]:
+def depth_targets(
+    landmarks: Landmarks, found: Reconstruction, config: Student
+) -> tuple[DepthTargets, dict[str, Any]]:
     """What a reconstruction of labels says of their depths, by `config.distill`."""
     visible = np.asarray(landmarks.visible)
     shapes = np.asarray(found.points3d, np.float64)
@@ -142,7 +136,7 @@ def lessons(landmarks: Landmarks, found: Reconstruction, config: Student) -> tup
     confidence = np.ones(n) if found.mirror_margin is None else np.asarray(found.mirror_margin)
     confidence = np.clip(confidence, LEAST_MARGIN, 1.0)
     f32 = lambda x: np.asarray(x, np.float32)
-    return Lesson(
+    return DepthTargets(
         f32(pixels), f32(depth), f32(factor), f32(spread), f32(confidence), None, f32(points)
     ), about
 
@@ -181,23 +175,3 @@ def _codes(model: Any, landmarks: Landmarks) -> tuple[Any, CodeTerms]:
     shapes = jnp.einsum("pik,fk->fpi", dictionary, terms.first_code)
     dictionary = dictionary / jnp.sqrt((shapes**2).sum(-1).mean())
     return dictionary, code_terms(dictionary, terms.first_code, terms.rotation)
-
-
-def _arrays(found: Reconstruction) -> dict[str, Any]:
-    arrays = {"points3d": found.points3d, "rotations": found.rotations, "mirror": np.array(found.mirror)}
-    optional = {
-        "translations": found.translations, "scale": found.scale, "intrinsics": found.cameras.intrinsics,
-        "mirror_margin": found.mirror_margin,
-    }  # fmt: skip
-    arrays |= {name: value for name, value in optional.items() if value is not None}
-    return arrays | {"model": np.array(found.cameras.model), "gauge": np.array(found.gauge)}
-
-
-def _reconstruction(landmarks: Landmarks, a: dict[str, Any]) -> Reconstruction:
-    cameras = Cameras(
-        a["rotations"], a.get("translations"), a.get("scale"), a.get("intrinsics"), str(a["model"])
-    )
-    return reconstruction_of(
-        landmarks, a["points3d"], cameras, gauge=str(a["gauge"]), mirror=str(a["mirror"]),
-        mirror_margin=a.get("mirror_margin"),
-    )  # fmt: skip

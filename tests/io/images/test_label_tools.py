@@ -7,6 +7,7 @@ import pytest
 
 from jnrsfm import io
 from jnrsfm.errors import InputError
+from jnrsfm.io.sleap import links_of
 
 pytestmark = pytest.mark.fast
 
@@ -157,6 +158,27 @@ def _slp(path, images=None, video="clip.mp4", version=1.2):
             data.attrs["format"] = "png"
             file["video0/frame_numbers"] = np.array([3, 8])
         file["videos_json"] = np.array([json.dumps({"backend": backend}).encode()])
+
+
+def test_sleap_labels_that_lie_in_another_file_are_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    _slp(tmp_path / "a.slp")
+    with h5py.File(tmp_path / "a.slp", "r+") as file:
+        del file["points"]
+        file["points"] = h5py.ExternalLink("/etc/passwd", "/points")
+    with pytest.raises(InputError, match="link to another place"):
+        io.read_images(tmp_path / "a.slp")
+
+
+def test_the_types_of_sleap_links_are_told_by_their_references():
+    first = {"py/reduce": [{}, {"py/tuple": [2]}]}  # the file's first type is the left-right pair
+    links = [
+        {"source": 0, "target": 1, "type": first},
+        {"source": 0, "target": 2, "type": {"py/reduce": [{}, {"py/tuple": [1]}]}},
+        {"source": 1, "target": 0, "type": {"py/id": 1}},
+        {"source": 1, "target": 2, "type": {"py/id": 2}},
+    ]
+    assert links_of(links, {0: 0, 1: 1, 2: 2}) == (((0, 2), (1, 2)), ((0, 1),))
 
 
 def test_sleap_with_embedded_frames(tmp_path, draw):
