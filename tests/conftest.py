@@ -1,10 +1,10 @@
 """Fixtures and settings that all tests share."""
 
 import hashlib
-import importlib.util
-import mmap
 import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -19,14 +19,11 @@ PLAIN_LOOPS = "xla_cpu_use_fusion_emitters"
 
 
 def _flag_is_known() -> bool:
-    """Whether this jaxlib has the flag: XLA ends the process at one that it does not know."""
-    spec = importlib.util.find_spec("jaxlib")
-    for folder in spec.submodule_search_locations or () if spec else ():
-        for path in Path(folder).glob("libjax*.so"):
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as library:
-                if library.find(PLAIN_LOOPS.encode()) >= 0:
-                    return True
-    return False
+    """Whether this jaxlib takes the flag: XLA ends the process at one that it does not know, and a name that it has
+    given up stays in its library, so a child process tries."""
+    try_it = [sys.executable, "-c", "import jax; jax.devices()"]
+    flags = {"XLA_FLAGS": f"--{PLAIN_LOOPS}=false", "JAX_PLATFORMS": "cpu"}
+    return subprocess.run(try_it, env=os.environ | flags, capture_output=True).returncode == 0
 
 
 def _compile_quickly() -> None:
@@ -37,8 +34,11 @@ def _compile_quickly() -> None:
         return
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     jax.config.update("jax_disable_most_optimizations", True)
+    # Tried once: the workers of pytest-xdist inherit the answer.
+    if "JNRSFM_TEST_LOOPS" not in os.environ:
+        os.environ["JNRSFM_TEST_LOOPS"] = "plain" if _flag_is_known() else "fused"
     flags = os.environ.get("XLA_FLAGS", "")
-    if PLAIN_LOOPS not in flags and _flag_is_known():
+    if PLAIN_LOOPS not in flags and os.environ["JNRSFM_TEST_LOOPS"] == "plain":
         os.environ["XLA_FLAGS"] = f"{flags} --{PLAIN_LOOPS}=false".strip()
 
 
