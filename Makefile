@@ -16,7 +16,7 @@ PYTEST := $(BIN)/python -m pytest --jaxtyping-packages=jnrsfm,beartype.beartype 
   --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-fast bench lint types format tables clean
+.PHONY: help venv demo test test-fast bench lint types docs format tables clean
 
 help:
 	@echo 'make demo        train on the embedded example, write demo/report.html (minutes)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make test-fast   the quick subset (under 2 minutes)'
 	@echo 'make bench       speed and memory against the committed baseline'
 	@echo 'make lint types  ruff; mypy'
+	@echo 'make docs        the documentation with its gallery, into build/docs (minutes)'
 	@echo 'make format      rewrite the sources in the project style'
 	@echo 'make tables      rewrite the tables of README.md from the registry and the result files'
 	@echo 'make clean       remove what the targets made, .venv included'
@@ -62,6 +63,15 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy jnrsfm
 
+# Warnings are errors. Pages need no network: begin at build/docs/index.html.
+docs: $(VENV)/.docs
+	JAX_PLATFORMS=cpu $(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs $(ARGS)
+	@echo open build/docs/index.html
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,viz,docs]'
+	@touch $@
+
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -70,5 +80,5 @@ tables: $(STAMP)
 	$(BIN)/python experiments/tables.py
 
 clean:
-	rm -rf $(VENV) .venv-3.* demo build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .venv-3.* demo build dist docs/api docs/gallery docs/examples/runs .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

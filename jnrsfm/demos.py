@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jnrsfm import api, datasets
+from jnrsfm import api, datasets, io, runs
 from jnrsfm.inputs import label_boxes
 from jnrsfm.training import Session
 
@@ -17,6 +17,32 @@ def demo(out: str | Path = "demo", *, seed: int = 0, progress: bool = True) -> a
     return api.fit(landmarks, out=out, reference=reference, seed=seed, progress=progress, **DEMO)
 
 
+def write_walk(path: str | Path, *, seed: int = 0) -> list[Path]:
+    """Write the landmarks of a generated figure that walks about, in pixels with confidences and hidden limbs, in the
+    format that the end of `path` names (`walkDLC.csv`, `.h5`, `.csv`, `.npz`), and beside it `skeleton.yaml`, the bones
+    by the names of their ends, which tables do not hold. Raises InputError for another format."""
+    landmarks, _ = datasets.make("walker", seed=seed, **WALK)
+    path = Path(path).expanduser()
+    writer = io.exporting.writer_for(path)
+    if writer is not None:
+        io.exporting.write_export(path, landmarks, writer)
+    else:
+        io.write_landmarks(path, landmarks)
+    names, edges = landmarks.names, landmarks.edges
+    assert names is not None
+    assert edges is not None
+    bones = path.with_name("skeleton.yaml")
+    runs.write_file(
+        bones, "edges:\n" + "".join(f"  - [{names[a]}, {names[b]}]\n" for a, b in np.asarray(edges))
+    )
+    return [path, bones]
+
+
+# One clip of eight seconds in which the figure shows all its sides.
+WALK: dict[str, Any] = {
+    "frames": 240, "clips": 1, "view": "orbit", "degrees_per_frame": 2.0, "distance": 6.0, "image_size": (1280, 720),
+    "noise": 1.0, "noise_unit": "pixels", "confidence": True, "limb_occlusion": 0.08,
+}  # fmt: skip
 # Small enough for four minutes on two cores, long enough to be a pleasure to look at.
 DEMO: dict[str, Any] = {"steps": 9_000}
 DEMO_IMAGES: dict[str, Any] = {"steps": 500, "locate": "no"}

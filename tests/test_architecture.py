@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "citations", "report", "methods", "training", "io", "inputs", "metrics", "geometry", "runs",
         "config", "types", "pixels", "errors",
     },
-    "demos": {"api", "datasets", "inputs", "training", "types", "errors"},
+    "demos": {"api", "datasets", "io", "runs", "inputs", "training", "types", "errors"},
     "cli": {"", "api", "demos", "report", "methods", "datasets", "io", "metrics", "runs", "config", "types", "errors"},
     "__main__": {"cli"},
     "": {  # jnrsfm/__init__.py

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 pytestmark = pytest.mark.fast
 
 
@@ -132,3 +132,39 @@ def test_every_check_of_the_quality_report_is_on_the_quality_page():
     parts = {"held_out_against_baseline"}  # a way to judge held_out_reprojection
     for name in {*THRESHOLDS, "depth_over_width"} - parts:
         assert f"| `{name}` |" in text, name
+
+
+def test_the_commands_of_the_start_page_are_five_and_parse():
+    from jnrsfm.cli.parsing import parse
+
+    text = (ROOT / "docs" / "start.md").read_text()
+    commands = re.findall(r"^    (\S.*)$", text[: text.index("##")], re.M)
+    assert len(commands) <= 5
+    for command in commands:
+        words = command.split()
+        if words[0] == "jnrsfm":
+            parse(words[1:])
+        else:
+            assert words[:2] == ["pip", "install"]
+
+
+def test_the_file_of_the_start_page_is_read_with_its_skeleton(tmp_path):
+    import jnrsfm
+    from jnrsfm import demos
+
+    files = demos.write_walk(tmp_path / "walkDLC.csv")
+    landmarks = jnrsfm.read(files[0], skeleton=str(files[1]))
+    assert landmarks.names[:2] == ("pelvis", "spine")
+    assert len(landmarks.edges) == 18
+    assert 0.7 < landmarks.visible.mean() < 0.9
+
+
+def test_every_page_is_on_the_site():
+    folder = ROOT / "docs"
+    listed = {"index.md"}
+    for page in folder.rglob("*.md"):
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(), re.S):
+            names = [line for line in block.splitlines() if line and not line.startswith(":")]
+            listed |= {(page.parent / f"{name}.md").relative_to(folder).as_posix() for name in names}
+    pages = {p.relative_to(folder).as_posix() for p in folder.rglob("*.md")}
+    assert not pages - listed

@@ -110,6 +110,8 @@ class Demo(Verb):
     """Seed of the example and of the training."""
     images: bool = False
     """Rendered photographs of people with 2D labels, and others that training does not see, lifted."""
+    landmarks: Annotated[Path | None, arg(metavar="FILE")] = None
+    """Train nothing: write the 2D landmarks of a walking figure, as a pose tool would (walkDLC.csv: DeepLabCut's)."""
     quiet: bool = False
     """No progress on stderr."""
 
@@ -117,6 +119,11 @@ class Demo(Verb):
         """Generate, fit, summarise."""
         from jnrsfm import demos
 
+        if self.landmarks is not None:
+            files = demos.write_walk(self.landmarks, seed=self.seed)
+            return Answer(
+                {"files": files}, f"wrote {', '.join(map(str, files))}: 2D landmarks of a walking figure"
+            )
         run = demos.demo_images if self.images else demos.demo
         result = run(self.out, seed=self.seed, progress=not self.quiet)
         answer = fit_answer("student" if self.images else DEFAULT_METHOD, result, self.out)

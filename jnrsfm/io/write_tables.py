@@ -1,4 +1,4 @@
-"""Writers of text: csv wide and long, Anipose's csv, TRC."""
+"""Writers of text: csv wide and long, DeepLabCut's and Anipose's csv, TRC."""
 
 import csv
 import io
@@ -56,6 +56,21 @@ def write_long(path: Path, export: Export) -> None:
     _csv(path, rows)
 
 
+def write_deeplabcut_csv(path: Path, export: Export) -> None:
+    """DeepLabCut's table as text: rows scorer, bodyparts, coords (x, y(, z), likelihood: the confidence), then a row a
+    frame."""
+    coords = (*_AXES[: export.points.shape[-1]], "likelihood")
+    rows = [
+        ["scorer", *["jnrsfm"] * (len(coords) * len(export.names))],
+        ["bodyparts", *(name for name in export.names for _ in coords)],
+        ["coords", *coords * len(export.names)],
+    ]
+    for number, points, confidence in zip(export.numbers, export.points, export.confidence, strict=True):
+        values = np.concatenate([points, confidence[:, None]], -1)
+        rows.append([str(int(number)), *(_cell(v) for v in values.ravel())])
+    _csv(path, rows)
+
+
 def write_anipose(path: Path, export: Export) -> None:
     """Anipose's columns: `_x, _y, _z, _error` (the uncertainty), `_ncams` (1), `_score` (the confidence), and `fnum`;
     `M` is the identity and `center` 0, as no turn was applied."""
@@ -101,6 +116,9 @@ def write_trc(path: Path, export: Export) -> None:
 register_writer(Writer("csv", (".csv",), "csv, a row a frame", write_wide, needs_3d=False))
 register_writer(
     Writer("csv-long", (".long.csv",), "csv, a row for each frame and point", write_long, needs_3d=False)
+)
+register_writer(
+    Writer("deeplabcut-csv", ("dlc.csv",), "DeepLabCut csv", write_deeplabcut_csv, needs_3d=False)
 )
 register_writer(Writer("anipose", (".anipose.csv",), "Anipose 3D csv, with scores", write_anipose))
 register_writer(Writer("trc", (".trc",), "TRC (OpenSim)", write_trc))

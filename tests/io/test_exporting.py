@@ -197,7 +197,7 @@ def test_a_run_folder(result, tmp_path):
         io.convert(run, tmp_path / "a.fbx", to="fbx")
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.long.csv", "a.nc", "a.h5"])
+@pytest.mark.parametrize("name", ["a.csv", "a.long.csv", "aDLC.csv", "a.nc", "a.h5"])
 def test_landmarks_too(landmarks, tmp_path, name):
     pytest.importorskip("h5py")
     landmarks = landmarks.replace(sequence=None, names=tuple("abcdef"))
