@@ -18,8 +18,8 @@ class Convert(Reader):
     src: Annotated[Positional[Path], arg(metavar="SRC")]
     """Run folder, reconstruction, or landmarks of any tool."""
     dst: Annotated[Positional[Path], arg(metavar="DST")]
-    """File to write; its end names the format: .npz .mat .json .nc .csv .long.csv DLC.csv .anipose.csv .h5 .kpms.h5 .trc
-    .c3d .bvh .glb."""
+    """File to write; its end names the format: .npz .mat .json .nc .csv .long.csv DLC.csv .anipose.csv .h5 .kpms.h5
+    .trc .c3d .bvh .glb."""
     to: Annotated[str | None, arg(metavar="NAME")] = None
     """Format to write, where the end of DST does not say."""
     scale_by: Annotated[str | None, arg(metavar="A-B=LENGTH")] = None
