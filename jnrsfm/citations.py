@@ -39,6 +39,9 @@ def cite(what: Any, protocols: Iterable[str] = ()) -> str:
     `what` is the `FitResult` of `fit`, a method's name, or the settings of a method. A result names its own protocols
     where it was scored, and leaves out what its settings did not use; a name gives all that the method may use.
     `protocols` adds those that you report. Raises InputError for an unknown method or protocol.
+
+    >>> print(cite("rigid").splitlines()[0])
+    % The method, rigid.
     """
     info, config, reflection = _asked(what)
     used = {info.cites[0]: f"the method, {info.name}"} if info.cites else {}

@@ -188,6 +188,10 @@ class Landmarks(_Record):
     `category (frame,)` index into `categories`; `frame_index (frame,)` the number of each frame in its source
     (a video, or the file before frames were left out); `edges (edge, 2)`; `symmetric (pair, 2)` left-right
     point pairs; `names`, one for each point; `camera`, the model that the file names; `fps`.
+
+    >>> import numpy as np
+    >>> Landmarks(np.zeros((5, 3, 2)), names=("nose", "neck", "tail")).visible.shape
+    (5, 3)
     """
 
     points2d: Num[Array, "frame point 2"]
@@ -401,6 +405,12 @@ class Reconstruction(Result):
 
         Under orthography (S, R) and (-S, diag(-1, -1, 1) R) have the same image: camera-frame shapes
         that differ by the sign of z, both with proper rotations. The translation is kept.
+
+        >>> from jnrsfm import datasets
+        >>> _, truth = datasets.make("hand", frames=4, clips=1, camera="orthographic")
+        >>> twin = truth.flip([False, True, False, False])
+        >>> bool(abs(twin.points2d - truth.points2d).max() < 1e-5)  # the same images
+        True
         """
         frames = jnp.asarray(frames)
         sign = jnp.where(frames, -1.0, 1.0)

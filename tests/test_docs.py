@@ -1,5 +1,7 @@
 """What the pages say is so: tables are what the sources give, links and commands exist, the example runs."""
 
+import ast
+import doctest
 import importlib.util
 import json
 import re
@@ -168,3 +170,50 @@ def test_every_page_is_on_the_site():
             listed |= {(page.parent / f"{name}.md").relative_to(folder).as_posix() for name in names}
     pages = {p.relative_to(folder).as_posix() for p in folder.rglob("*.md")}
     assert not pages - listed
+
+
+def _documented_examples():
+    """Docstrings with examples: `(module, name, text, path)`. Read from the sources, for a wrapper for checks of types
+    would hide them."""
+    for path in sorted((ROOT / "jnrsfm").rglob("*.py")):
+        source = path.read_text()
+        if ">>> " not in source:
+            continue
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                text = ast.get_docstring(node) or ""
+                if ">>> " in text:
+                    yield name, getattr(node, "name", name), text, path
+
+
+def test_examples_in_docstrings_give_what_they_say():
+    parser, runner, said = doctest.DocTestParser(), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS), []
+    examples = list(_documented_examples())
+    assert len(examples) >= 10
+    for module, name, text, path in examples:
+        names = dict(vars(importlib.import_module(module)))
+        runner.run(parser.get_doctest(text, names, name, str(path), 0), out=said.append)
+    assert not runner.failures, "".join(said)
+
+
+def test_every_method_has_a_page_and_every_example_a_place():
+    from jnrsfm.methods import METHODS
+
+    methods = (ROOT / "docs" / "methods" / "index.md").read_text()
+    for name in METHODS:
+        page = f"{name.replace('++', '_pp').replace('-', '_')}.md"
+        title = (ROOT / "docs" / "methods" / page).read_text().splitlines()[0]
+        assert title.startswith(f"# `{name}`: ")
+        assert f"[`{name}`]({page})" in methods
+    gallery = (ROOT / "docs" / "_ext" / "gallery.py").read_text()
+    order = ast.literal_eval(re.search(r"^ORDER = (\(.*?\))", gallery, re.M | re.S).group(1))
+    assert sorted(order) == sorted(p.stem for p in (ROOT / "docs" / "examples").glob("*.py"))
+
+
+def test_the_figures_of_the_page_on_what_works_have_a_source():
+    spec = importlib.util.spec_from_file_location("figures", ROOT / "docs" / "_ext" / "figures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    named = set(re.findall(r"\{\{ (\w+) \}\}", (ROOT / "docs" / "what_works.md").read_text()))
+    assert named == set(module.figures())

@@ -27,6 +27,8 @@ def on_the_site(target: Path) -> Path | None:
     experiment = re.fullmatch(r"experiments/(\w+)(/README\.md)?", name)
     if experiment:
         return DOCS / "experiments" / f"{experiment[1]}.md"
+    if name == "docs/examples/README.txt":
+        return DOCS / "gallery" / "index.rst"
     if name == "experiments":
         return DOCS / "experiments" / "index.md"
     return target if target.is_relative_to(DOCS) else None

@@ -90,6 +90,12 @@ def make(name: str, *, seed: int = 0, **options) -> tuple[Landmarks, Reconstruct
     every machine, to rounding.
 
     Raises `InputError` for an unknown name or option, or a value out of range.
+
+    >>> landmarks, truth = make("hand", frames=4, clips=1, camera="orthographic", missing=0.2)
+    >>> landmarks.points2d.shape, truth.points3d.shape
+    ((4, 21, 2), (4, 21, 3))
+    >>> bool(landmarks.visible.all()), truth.mirror
+    (False, 'reference')
     """
     config = configure(name, options)
     for_motion, for_cameras, for_observation = np.random.default_rng(seed).spawn(3)

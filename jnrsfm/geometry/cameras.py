@@ -30,6 +30,11 @@ def project_perspective(
     r"""Pinhole image `(K x)_{xy} / (K x)_z` of camera-frame points; `K = I` gives ray coordinates (x/z, y/z).
 
     Depth must not be zero; points behind the camera project through the centre as in any pinhole formula.
+
+    >>> import numpy as np
+    >>> k = np.array([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]])
+    >>> project_perspective(np.array([[1.0, -1, 5]]), k).tolist()  # right of the centre, and above it
+    [[420.0, 140.0]]
     """
     points = jnp.asarray(points)
     if intrinsics is not None:

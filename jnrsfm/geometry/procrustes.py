@@ -54,6 +54,13 @@ def align_rigid(
     Ambiguous where the cross-covariance $\sum w\,y x^\top$ has its two smallest signed singular values
     summing to 0: collinear points, and a target that is the mirror image of a shape with symmetries. There
     one minimiser comes back with derivative 0.
+
+    >>> import numpy as np
+    >>> triangle = np.array([[0.0, 0, 0], [1, 0, 0], [0, 2, 0]])
+    >>> turned = triangle @ np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]) + [3, 0, 1]
+    >>> found = align_rigid(triangle, turned)
+    >>> np.asarray(found.translation).round(3).tolist()
+    [3.0, 0.0, 1.0]
     """
     return _align(source, target, weights, translate, scaled=False, mirror=False)
 

@@ -44,6 +44,12 @@ def project_to_so3(m: Float[ArrayLike, "*batch 3 3"]) -> Float[Array, "*batch 3 
     Blind to scale: any will do whose largest entry is a normal number; smaller matrices count as 0.
 
     Raises: `InputError` (a `ValueError`) for a shape that does not end in (3, 3), when traced.
+
+    >>> import numpy as np
+    >>> m = np.array([[0.0, -2, 0], [2, 0, 0], [0, 0, 2]])  # twice a quarter turn about z
+    >>> np.asarray(project_to_so3(m)).round(3).tolist()
+    [[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
+
     References: Umeyama, TPAMI 13(4), 1991 (the sign); Horn, JOSA A 4(4), 1987 (the quaternion form).
     """
     m, dtype = _floating(m, (3, 3), "project_to_so3")
@@ -92,6 +98,11 @@ def axis_angle_to_matrix(v: Float[ArrayLike, "*batch 3"]) -> Float[Array, "*batc
     """Rotation by the angle |v| (radians) about v: I + sin|v|/|v| [v]_x + (1 - cos|v|)/|v|^2 [v]_x^2.
 
     Smooth everywhere, at 0 too. Source: Rodrigues' formula.
+
+    >>> import numpy as np
+    >>> turn = np.asarray(axis_angle_to_matrix(np.array([0, np.pi / 2, 0])))  # about y
+    >>> ((turn @ [0, 0, 1]).round(3) + 0).tolist()  # what was ahead is to the right
+    [1.0, 0.0, 0.0]
     """
     v = jnp.asarray(v)
     x, y, z = v[..., 0], v[..., 1], v[..., 2]

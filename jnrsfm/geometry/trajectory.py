@@ -33,6 +33,12 @@ def dct_basis(n_frames: int, n_basis: int, dtype=jnp.float32) -> Float[Array, "f
 
     `n_frames` F and `n_basis` K <= F are static. The coefficients $\Theta^\top x$ are the first K of
     `scipy.fft.dct(x, norm="ortho")`. Raises `ValueError` unless 0 <= K <= F.
+
+    >>> basis = np.asarray(dct_basis(4, 2))
+    >>> basis[:, 0].tolist()  # the constant
+    [0.5, 0.5, 0.5, 0.5]
+    >>> np.abs(basis.T @ basis - np.eye(2)).max() < 1e-6
+    np.True_
     """
     _check(n_frames, n_basis, n_frames)
     basis = np.sqrt(2.0 / n_frames) * _cosines(n_frames, np.arange(n_basis))

@@ -21,6 +21,16 @@ def as_landmarks(thing: Any, individual: str | None = None) -> Landmarks:
     """Landmarks of an array, a pandas table or an xarray object; see the module for its axes.
 
     Raises InputError, one line, for anything else.
+
+    >>> xy = np.arange(24.0).reshape(3, 4, 2)  # frame, point, (x, y)
+    >>> xy[1, 2] = np.nan  # not seen
+    >>> landmarks = as_landmarks(xy)
+    >>> landmarks.n_frames, landmarks.n_points, int(landmarks.visible.sum())
+    (3, 4, 11)
+    >>> as_landmarks(xy[..., 0])
+    Traceback (most recent call last):
+        ...
+    jnrsfm.errors.InputError: ...
     """
     if isinstance(thing, Landmarks):
         return thing

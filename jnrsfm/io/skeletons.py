@@ -122,7 +122,10 @@ def _words(name: str) -> list[str]:
 
 def symmetric_of(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """Left-right pairs of points from their names: left/right, near/far, L/R, _l/_r, as words of the name, in camel
-    case, or glued to a number (`forelegL4`); `leftear` and `rightear` too. The left point comes first."""
+    case, or glued to a number (`forelegL4`); `leftear` and `rightear` too. The left point comes first.
+
+    >>> symmetric_of(("nose", "left_ear", "right_ear", "hipL", "hipR"))
+    ((1, 2), (3, 4))"""
     index = {name: i for i, name in enumerate(names)}
     keys = {tuple(_words(name)): i for name, i in reversed(list(index.items()))}
     lower = {name.lower(): i for name, i in index.items()}

@@ -21,6 +21,9 @@ def soft_threshold(x: Float[ArrayLike, "..."], threshold: Float[ArrayLike, "..."
 
     `threshold` >= 0 broadcasts against `x`. At $|x| = t > 0$ the derivative is the one from inside, 0;
     with $t = 0$ the map is the identity, at $x = 0$ too.
+
+    >>> soft_threshold(jnp.array([-2.0, 0.5, 3.0]), 1.0).tolist()
+    [-1.0, 0.0, 2.0]
     """
     x, threshold = jnp.asarray(x), jnp.asarray(threshold)
     active = (jnp.abs(x) > threshold) | (threshold == 0)

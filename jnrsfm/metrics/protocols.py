@@ -390,6 +390,15 @@ def evaluate(
     reference. Long sets are scored in chunks of frames.
     Raises `InputError` for an unknown protocol, shapes that do not match, values that are not finite at
     valid points, and a reference without any scorable frame.
+
+    >>> from jnrsfm import datasets
+    >>> _, truth = datasets.make("walker", frames=6, clips=1, camera="orthographic")
+    >>> reflected = truth.flip([True] * 6)  # the same images
+    >>> scores = evaluate(reflected, truth, ["kong", "one-mirror"])
+    >>> {name: round(s["normalized_error"], 3) for name, s in scores.items()}
+    {'kong': 0.0, 'one-mirror': 0.0}
+    >>> evaluate(truth, truth.flip([True, False] * 3), ["one-mirror"])["one-mirror"]["handedness"]
+    0.5
     """
     chosen = [protocol(name) for name in (PROTOCOLS if protocols is None else protocols)]
     check_match(estimate, reference)
