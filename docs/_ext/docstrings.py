@@ -87,7 +87,14 @@ def _items(block: list[str]) -> list[str]:
 def setup(app):
     """Translate every docstring that autodoc reads."""
     app.connect("autodoc-process-docstring", lambda app, kind, name, obj, options, lines: _replace(lines))
+    app.connect("autodoc-process-signature", _shortened)
     return {"parallel_read_safe": True}
+
+
+def _shortened(app, kind, name, obj, options, signature, returned):
+    """Signatures say Array, not where jaxlib keeps it."""
+    short = lambda text: text.replace("jaxlib._jax.Array", "Array") if text else text
+    return short(signature), short(returned)
 
 
 def _replace(lines: list[str]) -> None:
