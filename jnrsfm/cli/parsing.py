@@ -10,6 +10,7 @@ from tyro.conf import arg, subcommand
 
 from jnrsfm.cli import verbs
 from jnrsfm.cli.complaints import in_one_line, unknown_verb
+from jnrsfm.cli.finding import FIRST_STEPS
 from jnrsfm.cli.verbs import VERBS, Fit, Verb, method_info
 from jnrsfm.errors import InputError
 
@@ -21,7 +22,8 @@ def parse(argv: Sequence[str]) -> Verb:
     and raises SystemExit(0) for `--help`.
     """
     if not argv:
-        argv = ["--help"]
+        print(FIRST_STEPS)
+        raise SystemExit(0)
     if list(argv) == ["--version"]:
         import jnrsfm
 

@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 from jnrsfm.cli import worker
 from jnrsfm.cli.answers import Answer, describe, fit_answer, number, summary, table, yes_or_no
 from jnrsfm.cli.files import Clean, Convert, Info
+from jnrsfm.cli.finding import Completion, View
 from jnrsfm.cli.reading import Reader, Verb, read_said
 from jnrsfm.errors import InputError
 
@@ -244,9 +245,8 @@ class Methods(Verb):
 
 
 VERBS: dict[str, type[Verb]] = {
-    "demo": Demo, "fit": Fit, "lift": Lift, "eval": Eval, "report": Report, "convert": Convert, "clean": Clean,
-    "info": Info,
-    "methods": Methods,
+    "demo": Demo, "fit": Fit, "lift": Lift, "eval": Eval, "report": Report, "view": View, "convert": Convert,
+    "clean": Clean, "info": Info, "methods": Methods, "completion": Completion,
 }  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from jnrsfm.io import (
     c3dpo,
     coco,
     converting,
+    cvat,
     deeplabcut,
+    label_studio,
     matlab,
     mediapipe,
     mmpose,
@@ -86,6 +88,8 @@ register(deeplabcut.LIGHTNING)
 register(deeplabcut.FORMAT)
 register(sleap.FORMAT)
 register(movement.FORMAT)
+register(label_studio.FORMAT)
+register(cvat.FORMAT)
 register(coco.ANNOTATIONS)
 register(coco.ALPHAPOSE)
 register(coco.RESULTS)

@@ -140,9 +140,28 @@ class Hdf5:
                     raise InputError(f"{self.path}: '{name}' has a text longer than the file: it is damaged")
 
     def dimensions(self, name: str) -> list[str]:
-        """Names of the dimensions of an array, as netCDF attaches them; "" where one has none."""
+        """Names of the dimensions of an array, as netCDF attaches them; "" where one has none.
+
+        From the lists that the dimensions keep of the arrays that they belong to. The list of the array itself has
+        variable length, and the library ends the process at one that is damaged.
+        """
+        import h5py
+
         item = self._find(name)
-        return [d[0].name.rpartition("/")[2] if len(d) else "" for d in item.dims] if item is not None else []
+        if not isinstance(item, h5py.Dataset):
+            return []
+        names = [""] * len(item.shape or ())
+        for scale in self.names():
+            uses = self.attribute("REFERENCE_LIST", scale) if self.is_array(scale) else None
+            fields = uses.dtype.names if isinstance(uses, np.ndarray) else None
+            if fields is None or len(fields) != 2:
+                continue
+            array, axis = fields
+            for use in uses.reshape(-1):
+                known = isinstance(use[array], h5py.Reference) and 0 <= int(use[axis]) < len(names)
+                if known and self._file[use[array]] == item:
+                    names[int(use[axis])] = scale
+        return names
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of text; () where it is absent or holds something else."""

@@ -1,17 +1,18 @@
 """Mutated files over all readers: `python tests/io/fuzz.py --files 100000`.
 
-Each file is read in a worker process, as `jnrsfm info` would: landmarks, or the reference. A worker that dies of a
-signal, a read over 5 s, a growth over 500 MB and any error but `InputError` count as failures, and their files are kept
-in `--keep`. Prints one JSON object; exit 1 where there was a failure.
+Each file is read in a worker process, as `jnrsfm info` would: landmarks, or the reference. A worker that ends by a
+signal, a read over 5 processor seconds, a growth over 500 MB and any error but an `InputError` of one line are
+failures, and their files are kept in `--keep`; what is slow or large is read again in a process of its own before it
+counts. Mutation number n of a seed is always the same, so that a run can go on with `--first`. Prints one JSON object;
+exit 1 where there was a failure.
 """
 
 import argparse
 import importlib.util
-import io as streams
 import json
 import multiprocessing
+import re
 import resource
-import signal
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 SECONDS, MEGABYTES = 5, 500
+HANG = 120  # wall seconds after which a worker is ended: the machine may be busy
 
 
 def sound_files(folder: Path) -> list[Path]:
@@ -40,10 +42,16 @@ def sound_files(folder: Path) -> list[Path]:
     for name, content in (("v5.mat", {"do_compression": False}), ("v7.mat", {"do_compression": True})):
         savemat(
             folder / name,
-            {"W": w, "names": np.array(["a"] * 9, object), "s": {"x": 1}, "list": [[1, 2]]},
+            {
+                "W": w,
+                "rows": "interleaved",
+                "names": np.array(["a"] * 9, object),
+                "s": {"x": 1},
+                "list": [[1, 2]],
+            },
             **content,
         )
-    savemat(folder / "v4.mat", {"W": w}, format="4")
+    savemat(folder / "v4.mat", {"W": w, "rows": "interleaved"}, format="4")
     np.savez(
         folder / "own.npz",
         points2d=w.reshape(12, 9, 2),
@@ -70,10 +78,30 @@ def sound_files(folder: Path) -> list[Path]:
     return files + [p for p in sorted(folder.iterdir()) if p.is_file()]
 
 
+TOKENS = (
+    b"-1",
+    b"0",
+    b"null",
+    b"NaN",
+    b"1e999",
+    b"-7e307",
+    b"99999999999",
+    b"1.5",
+    b'"a"',
+    b"[]",
+    b"{}",
+    b"",
+    b",,",
+    b"\n",
+)
+
+
 def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
-    """Byte flips, a cut, blocks of the head exchanged, or a number made huge."""
+    """Byte flips, a cut, blocks of the head exchanged, a number made huge; of text mostly another number or word."""
     data = bytearray(whole)
     kind = rng.integers(5)
+    if b"\0" not in whole and rng.random() < 0.6:
+        return retold(whole, rng)
     if kind == 0:
         return bytes(data[: int(rng.integers(1, len(data)))])
     if kind == 1 and len(data) > 64:
@@ -91,104 +119,191 @@ def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def work(jobs, answers) -> None:
-    """Read what comes, answer `(outcome, seconds, megabytes)`."""
+def retold(whole: bytes, rng: np.random.Generator) -> bytes:
+    """Text with one to three of its numbers or words changed, so that it still reads as its language."""
+    words = list(re.finditer(rb"[A-Za-z_]+|-?[0-9.]+", whole))
+    changes = {}
+    for _ in range(int(rng.integers(1, 4))):
+        word = words[int(rng.integers(len(words)))]
+        other = words[int(rng.integers(len(words)))].group()
+        changes[word.span()] = other if rng.random() < 0.4 else TOKENS[int(rng.integers(len(TOKENS)))]
+    out, end = [], 0
+    for (a, b), new in sorted(changes.items()):
+        out += [whole[end:a], new]
+        end = b
+    return b"".join([*out, whole[end:]])
+
+
+def mutation(whole: bytes, seed: int, number: int) -> bytes:
+    """The mutation of that number: the same each time."""
+    return mutated(whole, np.random.default_rng([seed, number]))
+
+
+def judged(read, path: Path) -> str:
+    """How reading the file ends: read, refused, or a fault."""
+    try:
+        read(path)
+    except Exception as error:
+        from jnrsfm.errors import InputError
+
+        text = str(error)
+        if not isinstance(error, InputError):
+            return f"{type(error).__name__}: {text[:120]}"
+        return "refused" if text and "\n" not in text else "no line of text"
+    return "read"
+
+
+def work(folder: Path, sound: list[tuple[str, bytes]], seed: int, numbers: list[int], at, answers) -> None:
+    """Read the mutations of these numbers; `at` holds the number and the time of the one that is read."""
     import warnings
 
     from jnrsfm import io
-    from jnrsfm.errors import InputError
 
     warnings.simplefilter("ignore")
+    path, read = folder / "mutated", lambda p: io.info(str(p))
+    read_once = [judged(read, folder / name) for name, _ in sound]  # what is made once is not the mutation's
+    assert "refused" not in read_once, read_once
+    memory = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    peak = memory()
+    limit = int((peak + 4 * MEGABYTES) * 1e6)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # an error here, and not the end of the machine
+    for number in numbers:
+        name, whole = sound[number % len(sound)]
+        mine = path.with_suffix(Path(name).suffix)
+        mine.write_bytes(mutation(whole, seed, number))
+        at[0], at[1] = number, time.monotonic()
+        outcome = judged(read, mine)
+        spent, now = time.monotonic() - at[1], memory()
+        answers.send((number, outcome, spent, now - peak))
+        peak = max(now, peak)
+    answers.send(None)
 
-    def late(*_):
-        raise TimeoutError
 
-    signal.signal(signal.SIGALRM, late)
-    answers.put("ready")
-    for path in iter(jobs.get, None):
-        begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        cpu = time.process_time()
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.alarm(20 * SECONDS)  # wall; the limit itself is held against the process's own time
-        outcome = "read"
+class Watch:
+    """Workers, one at a time: whoever dies or hangs is replaced, and what it read is a fault."""
+
+    def __init__(self, folder: Path, sound: list[tuple[str, bytes]], seed: int):
+        self.folder, self.sound, self.seed = folder, sound, seed
+        self.context = multiprocessing.get_context("spawn")
+
+    def answers(self, numbers: list[int]):
+        """`(number, outcome, seconds, megabytes)` of each."""
+        left = list(numbers)
+        while left:
+            at = self.context.RawArray("d", [-1.0, 0.0])
+            ours, theirs = self.context.Pipe(duplex=False)
+            process = self.context.Process(
+                target=work, args=(self.folder, self.sound, self.seed, left, at, theirs), daemon=True
+            )
+            process.start()
+            theirs.close()
+            done = 0
+            try:
+                while True:
+                    if not ours.poll(HANG):
+                        process.kill()
+                        raise EOFError
+                    answer = ours.recv()
+                    if answer is None:
+                        return
+                    done += 1
+                    yield answer
+            except EOFError:
+                process.join()
+            if at[0] < 0:
+                raise SystemExit("the worker ended before its first file")
+            yield left[done], f"ended by signal {-(process.exitcode or 0)}", 0.0, 0.0
+            left = left[done + 1 :]
+
+    def alone(self, number: int) -> tuple[str, float, float]:
+        """The same file again in a process of its own, its time in processor seconds."""
+        name, whole = self.sound[number % len(self.sound)]
+        path = self.folder / f"again{Path(name).suffix}"
+        path.write_bytes(mutation(whole, self.seed, number))
+        ours, theirs = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=measured, args=(path, self.folder / name, theirs), daemon=True)
+        process.start()
+        theirs.close()
         try:
-            io.info(path)
-        except InputError as error:
-            outcome = "refused" if str(error) else "silent"
-        except BaseException as error:
-            outcome = f"{type(error).__name__}: {str(error)[:120]}"
-        signal.alarm(0)
-        spent = min(time.process_time() - cpu, time.monotonic() - begun)
-        grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3
-        answers.put((outcome, spent, grown))
+            found = ours.recv() if ours.poll(10 * HANG) else ("hangs", float(HANG), 0.0)
+        except EOFError:
+            process.join()
+            found = f"ended by signal {-(process.exitcode or 0)}", 0.0, 0.0
+        process.kill()
+        return found
 
 
-class Worker:
-    """A process that reads, started again when it has died."""
+def measured(path: Path, sound: Path, answers) -> None:
+    """One file: outcome, processor seconds, growth in megabytes."""
+    import warnings
 
-    def __init__(self):
-        context = multiprocessing.get_context("spawn")
-        self.jobs, self.answers = context.SimpleQueue(), context.SimpleQueue()
-        self.process = context.Process(target=work, args=(self.jobs, self.answers), daemon=True)
-        self.process.start()
-        self.answers.get()
+    from jnrsfm import io
 
-    def read(self, path: Path):
-        """The worker's answer, or how it ended."""
-        self.jobs.put(str(path))
-        while self.answers.empty():
-            if not self.process.is_alive():
-                return f"died of signal {-(self.process.exitcode or 0)}", 0.0, 0.0
-            time.sleep(0.0005)
-        return self.answers.get()
+    warnings.simplefilter("ignore")
+    judged(lambda p: io.info(str(p)), sound)
+    before, cpu = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    outcome = judged(lambda p: io.info(str(p)), path)
+    spent = time.process_time() - cpu
+    answers.send((outcome, spent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3))
 
 
 def main() -> int:
     """Fuzz, print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--first", type=int, default=0, help="number of the first mutation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--keep", type=Path, default=None)
+    parser.add_argument(
+        "--out", type=Path, default=None, help="JSON of results, written every thousand files"
+    )
     wish = parser.parse_args()
-    rng = np.random.default_rng(wish.seed)
-    counts: dict[str, int] = {"read": 0, "refused": 0}
-    failures: list[dict] = []
-    slowest = largest = 0.0
+    found: dict = {
+        "command": f"python tests/io/fuzz.py --files {wish.files} --first {wish.first} --seed {wish.seed}",
+        "date": time.strftime("%Y-%m-%d"), "seed": wish.seed, "first": wish.first, "files": 0, "read": 0, "refused": 0,
+        "failed": 0, "slowest_s": 0.0, "slowest_file": "", "largest_growth_mb": 0.0, "largest_growth_file": "",
+        "by_source": {}, "failures": [],
+    }  # fmt: skip
     end = time.monotonic() + 60 * wish.minutes
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(dir=next((p for p in ("/dev/shm",) if Path(p).is_dir()), None)) as place:
+        folder = Path(place)
         (folder / "sound").mkdir()
-        sound = [(p, p.read_bytes()) for p in sound_files(folder / "sound")]
-        worker = Worker()
-        done = 0
-        while done < wish.files and time.monotonic() < end:
-            source, whole = sound[done % len(sound)]
-            path = folder / f"mutated{source.suffix}"
-            data = mutated(whole, rng)
-            path.write_bytes(data)
-            outcome, seconds, grown = worker.read(path)
-            done += 1
-            slowest, largest = max(slowest, seconds), max(largest, grown)
-            late, large = seconds > SECONDS, grown > MEGABYTES
-            if outcome in counts and not late and not large:
-                counts[outcome] += 1
-                continue
-            failures.append(
-                {"source": source.name, "outcome": outcome, "seconds": seconds, "megabytes": grown}
-            )
-            if wish.keep is not None:
-                wish.keep.mkdir(parents=True, exist_ok=True)
-                (wish.keep / f"{len(failures):04d}_{source.name}").write_bytes(data)
-            if not worker.process.is_alive():
-                worker = Worker()
-        worker.jobs.put(None)
-    found = {"files": done, **counts, "failed": len(failures), "slowest_s": round(slowest, 2),
-             "largest_growth_mb": round(largest), "failures": failures[:40]}  # fmt: skip
-    stream = streams.StringIO()
-    json.dump(found, stream, indent=1)
-    print(stream.getvalue())
-    return 1 if failures else 0
+        paths = sound_files(folder / "sound")
+        sound = [(str(p.relative_to(folder)), p.read_bytes()) for p in paths]
+        found["sources"] = len(sound)
+        watch = Watch(folder, sound, wish.seed)
+        for number, outcome, seconds, grown in watch.answers(
+            list(range(wish.first, wish.first + wish.files))
+        ):
+            source = sound[number % len(sound)][0].removeprefix("sound/")
+            if outcome not in ("read", "refused") or seconds > SECONDS / 2 or grown > MEGABYTES / 5:
+                outcome, seconds, grown = watch.alone(number)
+            for value, key in ((seconds, "slowest"), (grown, "largest_growth")):
+                unit = "s" if key == "slowest" else "mb"
+                if value > found[f"{key}_{unit}"]:
+                    found[f"{key}_{unit}"], found[f"{key}_file"] = round(value, 2), f"{source} {number}"
+            if outcome in ("read", "refused") and (seconds > SECONDS or grown > MEGABYTES):
+                outcome = f"{outcome}, in {seconds:.1f} s and {grown:.0f} MB"
+            found["files"] += 1
+            part = found["by_source"].setdefault(source, {"read": 0, "refused": 0, "failed": 0})
+            kind = outcome if outcome in ("read", "refused") else "failed"
+            part[kind] += 1
+            found[kind] += 1
+            if kind == "failed":
+                found["failures"].append({"number": number, "source": source, "outcome": outcome})
+                if wish.keep is not None:
+                    wish.keep.mkdir(parents=True, exist_ok=True)
+                    data = mutation(sound[number % len(sound)][1], wish.seed, number)
+                    (wish.keep / f"{number}_{source.replace('/', '_')}").write_bytes(data)
+            if wish.out is not None and found["files"] % 1000 == 0:
+                wish.out.write_text(json.dumps(found, indent=1) + "\n")
+            if time.monotonic() > end:
+                break
+    if wish.out is not None:
+        wish.out.write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found | {"failures": found["failures"][:40]}, indent=1))
+    return 1 if found["failed"] else 0
 
 
 if __name__ == "__main__":

@@ -240,6 +240,7 @@ def test_pandas_opens_the_table_of_deeplabcut(result, stored, tmp_path):
         )
 
 
+@pytest.mark.filterwarnings("ignore:numpy.ndarray size changed")  # netCDF4 says this of every newer NumPy
 def test_xarray_and_movement_open_the_dataset(result, stored, tmp_path):
     xarray = pytest.importorskip("xarray")
     pytest.importorskip("h5netcdf")

@@ -15,8 +15,8 @@ FORMATS = {
 }  # fmt: skip
 CASES = (
     "deeplabcut csv", "deeplabcut table", "deeplabcut fixed", "lightning-pose", "sleap h5", "slp", "coco", "alphapose",
-    "openpose", "mmpose", "mediapipe csv", "mediapipe json", "movement", "videopose3d", "tracks", "wide csv",
-    "long csv",
+    "openpose", "mmpose", "mediapipe csv", "mediapipe json", "label studio", "cvat video", "cvat images", "movement",
+    "videopose3d", "tracks", "wide csv", "long csv",
 )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def test_one_individual(tools, tmp_path, case):
     seen = np.isfinite(points[:, 0]).all(-1)
     if case == "videopose3d":
         seen = np.asarray(landmarks.visible)
-    if case == "coco":  # pictures in no order, a clip each
+    if case in tools.PICTURES:
         assert len(np.unique(landmarks.sequence)) == len(points)
     np.testing.assert_array_equal(landmarks.visible, seen)
     np.testing.assert_allclose(landmarks.points2d[seen], points[:, 0][seen], atol=2e-3)
@@ -103,7 +103,7 @@ def test_one_individual(tools, tmp_path, case):
     if landmarks.names is not None:
         assert landmarks.names == tools.NAMES
         assert landmarks.symmetric.tolist() == [[1, 2]]
-    if case in ("sleap h5", "slp", "coco", "mmpose"):
+    if case in ("sleap h5", "slp", "coco", "mmpose", "cvat video", "cvat images"):
         assert landmarks.edges.tolist() == [[0, 1], [0, 2]]
     assert landmarks.fps == (25.0 if case == "movement" else None)
 
@@ -114,7 +114,7 @@ def test_two_individuals(tools, tmp_path, case):
     path, points, score, _ = written(tools, tmp_path, case, individuals=2)
     points[0, 1] = np.nan  # the first is seen more often
     tools.TOOLS[case][0](path, points, np.where(np.isnan(points).any(-1), np.nan, score))
-    if case == "coco":
+    if case in tools.PICTURES:
         landmarks = io.read_landmarks(path)
         assert landmarks.n_frames == 2 * len(points) - 1
         assert len(np.unique(landmarks.sequence)) == landmarks.n_frames
@@ -260,6 +260,17 @@ def test_what_hdf5_and_zips_must_not_do(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "bomb.npz", points2d=np.zeros((1_000_000, 4, 2), "u1"))
     with pytest.raises(InputError, match="would unpack to"):
         io.read_landmarks(tmp_path / "bomb.npz")
+
+
+@pytest.mark.fast
+def test_a_damaged_list_of_dimensions_is_not_read(tools, tmp_path):
+    """The order of the dimensions comes from the dimensions' side: at a damaged list on the array's own the library
+    ended the process."""
+    h5py = pytest.importorskip("h5py")
+    path, points, _, _ = written(tools, tmp_path, "movement")
+    with h5py.File(path, "r+") as file:
+        del file["position"].attrs["DIMENSION_LIST"]
+    np.testing.assert_allclose(io.parse(path).points, points)
 
 
 class Evil:

@@ -263,6 +263,81 @@ def long_csv(path, points, score):
     path.write_text("\n".join(",".join(r) for r in rows) + "\n")
 
 
+def label_studio(path, points, score):
+    """The full export: a point is tied to its animal by nesting or by a relation, in turns."""
+    tasks = []
+    for f in range(len(points)):
+        regions = []
+        for i in range(points.shape[1]):
+            box = {
+                "id": f"box{i}",
+                "type": "rectanglelabels",
+                "value": {"x": 1, "y": 1, "rectanglelabels": ["mouse"]},
+            }
+            regions.append(box)
+            for p, name in enumerate(NAMES):
+                if np.isfinite(points[f, i, p]).all():
+                    x, y = points[f, i, p] * [100 / 640, 100 / 480]
+                    regions.append({
+                        "id": f"{i}-{p}", "type": "keypointlabels", "original_width": 640, "original_height": 480,
+                        "image_rotation": 0, "value": {"x": x, "y": y, "width": 0.3, "keypointlabels": [name]},
+                    })  # fmt: skip
+                    if f % 2:
+                        regions[-1]["parentID"] = f"box{i}"
+                    else:
+                        regions.append({"type": "relation", "from_id": f"{i}-{p}", "to_id": f"box{i}"})
+        tasks.append({
+            "id": f, "data": {"image": f"/data/upload/1/{f}.png"}, "predictions": [],
+            "annotations": [{"was_cancelled": True, "result": []}, {"was_cancelled": False, "result": regions}],
+        })  # fmt: skip
+    path.write_text(json.dumps(tasks))
+
+
+def _cvat(path, mode, body):
+    picture = (
+        '<line data-type="edge" data-node-from="1" data-node-to="2"></line>'
+        '<line data-type="edge" data-node-from="1" data-node-to="3"></line>'
+    ) + "".join(
+        f'<circle data-type="element node" data-node-id="{k}" data-label-name="{n}"></circle>'
+        for k, n in enumerate(NAMES, 1)
+    )
+    drawn = picture.replace("<", "&lt;").replace(">", "&gt;")
+    path.write_text(
+        f'<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version><meta><task><mode>{mode}</mode>'
+        f"<labels><label><name>mouse</name><type>skeleton</type><svg>{drawn}</svg></label></labels>"
+        f"<original_size><width>640</width><height>480</height></original_size></task></meta>{body}</annotations>"
+    )
+
+
+def _cvat_skeleton(points, attributes):
+    marks = "".join(
+        f'<points label="{n}" outside="{int(np.isnan(xy).any())}" occluded="1" '
+        f'points="{",".join(map(str, np.nan_to_num(xy)))}"/>'
+        for n, xy in zip(reversed(NAMES), points[::-1], strict=True)  # the drawing puts them in order
+    )
+    return f"<skeleton {attributes}>{marks}</skeleton>"
+
+
+def cvat_video(path, points, score):
+    body = "".join(
+        f'<track id="{i}" label="mouse">'
+        + "".join(_cvat_skeleton(points[f, i], f'frame="{f}" keyframe="1"') for f in range(len(points)))
+        + "</track>"
+        for i in range(points.shape[1])
+    )
+    _cvat(path, "interpolation", body)
+
+
+def cvat_images(path, points, score):
+    body = "".join(
+        f'<image id="{f}" name="{f}.png" width="640" height="480">'
+        + "".join(_cvat_skeleton(points[f, i], 'label="mouse"') for i in range(points.shape[1]))
+        + "</image>"
+        for f in range(len(points))
+    )
+    _cvat(path, "annotation", body)
+
+
 TOOLS = {
     "deeplabcut csv": (dlc_csv, "a.csv", "deeplabcut"),
     "deeplabcut table": (dlc_table, "a.h5", "deeplabcut"),
@@ -276,6 +351,9 @@ TOOLS = {
     "mmpose": (mmpose, "a.json", "mmpose"),
     "mediapipe csv": (mediapipe_csv, "a.csv", "mediapipe"),
     "mediapipe json": (mediapipe_json, "a.json", "mediapipe"),
+    "label studio": (label_studio, "a.json", "label-studio"),
+    "cvat video": (cvat_video, "a.xml", "cvat"),
+    "cvat images": (cvat_images, "a.xml", "cvat"),
     "movement": (movement, "a.nc", "movement"),
     "videopose3d": (videopose3d, "a.npz", "videopose3d"),
     "tracks": (tracks, "a.npz", "tracks"),
@@ -283,4 +361,6 @@ TOOLS = {
     "long csv": (long_csv, "a.csv", "csv"),
 }
 ONE_ONLY = {"mediapipe csv", "mediapipe json", "videopose3d", "tracks", "wide csv"}
-NO_SCORE = {"coco", "videopose3d", "tracks"}
+NO_SCORE = {"coco", "label studio", "cvat video", "cvat images", "videopose3d", "tracks"}
+PICTURES = {"coco", "label studio", "cvat images"}
+"""Of labelled images, which are in no order: each instance is a clip of its own."""
