@@ -157,7 +157,7 @@ class Hdf5:
             if fields is None or len(fields) != 2:
                 continue
             array, axis = fields
-            for use in uses.reshape(-1):
+            for use in np.asarray(uses).reshape(-1):
                 known = isinstance(use[array], h5py.Reference) and 0 <= int(use[axis]) < len(names)
                 if known and self._file[use[array]] == item:
                     names[int(use[axis])] = scale

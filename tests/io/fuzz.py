@@ -11,6 +11,7 @@ import argparse
 import importlib.util
 import json
 import multiprocessing
+import os
 import re
 import resource
 import tempfile
@@ -164,17 +165,21 @@ def work(folder: Path, sound: list[tuple[str, bytes]], seed: int, numbers: list[
     read_once = [judged(read, folder / name) for name, _ in sound]  # what is made once is not the mutation's
     assert "refused" not in read_once, read_once
     memory = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    peak = memory()
+    peak = base = memory()
     limit = int((peak + 4 * MEGABYTES) * 1e6)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))  # an error here, and not the end of the machine
+    parent = os.getppid()
     for number in numbers:
+        if os.getppid() != parent:  # it was ended, and nobody listens
+            return
         name, whole = sound[number % len(sound)]
         mine = path.with_suffix(Path(name).suffix)
         mine.write_bytes(mutation(whole, seed, number))
         at[0], at[1] = number, time.monotonic()
         outcome = judged(read, mine)
         spent, now = time.monotonic() - at[1], memory()
-        answers.send((number, outcome, spent, now - peak))
+        # Against what sound files took, so that it bounds what one file took and what all have left behind.
+        answers.send((number, outcome, spent, now - base if now > peak else 0.0))
         peak = max(now, peak)
     answers.send(None)
 
