@@ -5,8 +5,7 @@ FROM python:3.12-slim
 
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    JAX_PLATFORMS=cpu \
-    MPLCONFIGDIR=/tmp/matplotlib
+    JAX_PLATFORMS=cpu
 COPY pyproject.toml README.md LICENSE /src/
 COPY jnrsfm /src/jnrsfm
 RUN pip install '/src[viz,files,images,c3d]' && rm -rf /src

@@ -33,7 +33,8 @@ def parse(path: Path) -> Pose:
         several += more
         owner, people = _owners(regions), _People()
         for region in regions:
-            value = region.get("value") if isinstance(region.get("value"), dict) else region
+            inner = region.get("value")
+            value = inner if isinstance(inner, dict) else region
             label = value.get(_LABEL)
             if not isinstance(label, list) or not label or not isinstance(label[0], str):
                 continue
@@ -45,9 +46,9 @@ def parse(path: Path) -> Pose:
             sizes.add((at[2], at[3]))
             point = names.setdefault(label[0], len(names))
             who = people.of(owner.get(str(region.get("id"))), point)
-            marks.append((row, who, point, at[0] / 100, at[1] / 100, number(region.get("score"))))
-            if at[2] > 0 and at[3] > 0:
-                marks[-1] = (row, who, point, at[0] / 100 * at[2], at[1] / 100 * at[3], marks[-1][5])
+            width, height = at[2:] if at[2] > 0 and at[3] > 0 else (1.0, 1.0)
+            score = number(region.get("score"))
+            marks.append((row, who, point, at[0] / 100 * width, at[1] / 100 * height, score))
     if not marks:
         raise InputError(f"{path}: not one keypoint with a label: label with KeyPointLabels, export as JSON")
     sized = [w > 0 and h > 0 for w, h in sizes]
@@ -55,11 +56,11 @@ def parse(path: Path) -> Pose:
         raise InputError(
             f"{path}: only some keypoints have original_width and original_height: export it again"
         )
-    at_row, who, point = (np.array([m[k] for m in marks]) for k in range(3))
-    shape = (len(tasks), int(who.max()) + 1, len(names))
+    place = np.array([m[:3] for m in marks])
+    shape = (len(tasks), int(place[:, 1].max()) + 1, len(names))
     refuse_large((*shape, 3), path)
     values = np.full((*shape, 3), np.nan)
-    values[at_row, who, point] = [m[3:] for m in marks]
+    values[tuple(place.T)] = [m[3:] for m in marks]
     notes = []
     if several:
         notes.append(f"{several} images have several annotations: took the first of each")
@@ -92,7 +93,7 @@ def _regions(task: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
 
 def _owners(regions: list[dict[str, Any]]) -> dict[str, str]:
     """The region that each region belongs to."""
-    keypoints = {str(r.get("id")) for r in regions if _LABEL in (r.get("value") or {})}
+    keypoints = {str(r.get("id")) for r in regions if isinstance(v := r.get("value"), dict) and _LABEL in v}
     owner = {}
     for region in regions:
         if region.get("type") == "relation":

@@ -10,6 +10,7 @@ import numpy as np
 _W, _H = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 30, 14, 36
 MAX_VERTICES = 300
+_LETTER = 6.6  # width of a letter of the ticks, in the units of the drawing
 
 
 def _value(v: Any) -> float:
@@ -76,6 +77,30 @@ def curve_lines(history: Sequence[dict]) -> list[tuple[str, str, np.ndarray, np.
     return lines
 
 
+def _phases(history: Sequence[dict], x: Any) -> list[str]:
+    """A line where each phase begins, with its name in the first of three rows in which it overlaps no other; where
+    there is none, the name is the line's title alone."""
+    out, free = [], [-math.inf] * 3
+    phase = None
+    for row in history:
+        step = _value(row.get("step"))
+        if row.get("phase") is None or row["phase"] == phase or not math.isfinite(step):
+            continue
+        if phase is not None:
+            at, name = x(step), html.escape(str(row["phase"]))
+            width = _LETTER * len(str(row["phase"]))
+            left = min(at + 4, _W - 2 - width)
+            title = f"<title>{name}</title>"
+            line = f'<line class="phase" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{_H - _BOTTOM}">{title}</line>'
+            out.append(line)
+            k = next((k for k, end in enumerate(free) if left >= end), None)
+            if k is not None:
+                free[k] = left + width + 6
+                out.append(f'<text class="tick" x="{left:.1f}" y="{_TOP + 10 + 13 * k}">{name}</text>')
+        phase = row["phase"]
+    return out
+
+
 def loss_svg(history: Sequence[dict]) -> str | None:
     """The curve with a logarithmic scale (linear where a value is not positive); None without values."""
     lines = curve_lines(history)
@@ -107,17 +132,7 @@ def loss_svg(history: Sequence[dict]) -> str | None:
         out.append(
             f'<text class="tick" x="{x(t):.1f}" y="{_H - _BOTTOM + 17}" text-anchor="middle">{t:,.0f}</text>'
         )
-    phase = None
-    for row in history:
-        step = _value(row.get("step"))
-        if row.get("phase") is not None and row["phase"] != phase and math.isfinite(step):
-            if phase is not None:
-                at, name = x(step), html.escape(str(row["phase"]))
-                out.append(
-                    f'<line class="phase" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{_H - _BOTTOM}"/>'
-                    f'<text class="tick" x="{at + 4:.1f}" y="{_TOP + 10}">{name}</text>'
-                )
-            phase = row["phase"]
+    out += _phases(history, x)
     best = min((float(v[-1]), label) for kind, label, _, v in lines if kind == "loss")[1] if restarts else ""
     for kind, label, steps, values in lines:
         steps, values = _thin(steps, values)

@@ -251,6 +251,10 @@ function drawPlane(canvas, data, ui, colours, f) {
   return places;
 }
 
+// Below it an error is rounding, and a strip of it would show noise as if it were news.
+const NIL = 5e-4;
+const highest = (what, worst) => (worst < NIL ? `${what} below ${100 * NIL} % in every frame` : `${what} in each frame (highest ${(100 * worst).toPrecision(2)} %)`);
+
 // The strip above the slider: error of each frame, borders of clips, the frame that is shown.
 function drawStrip(canvas, data, ui, colours) {
   const on = surface(canvas);
@@ -261,20 +265,20 @@ function drawStrip(canvas, data, ui, colours) {
   const worst = quantile(ui.list.map((f) => data.error2d[f]), 1);
   ui.list.forEach((f, k) => {
     const e = data.error2d[f];
-    if (!(worst > 0) || !Number.isFinite(e)) return;
+    if (!(worst >= NIL) || !Number.isFinite(e)) return;
     g.globalAlpha = 0.45;
     g.fillStyle = colours.accent;
     const tall = ((h - top) * e) / worst;
     g.fillRect(x(k) - bar / 2, h - tall, bar, tall);
   });
   g.globalAlpha = 1;
-  let words = Number.isFinite(worst) ? `2D error in each frame (highest ${(100 * worst).toPrecision(2)} %)` : "";
+  const words = Number.isFinite(worst) ? highest("2D error", worst) : "";
   g.font = '11px system-ui, "DejaVu Sans", sans-serif';
   g.fillStyle = colours.muted;
   g.fillText(words, pad, 10);
   if (data.error3d) {
     const high = quantile(ui.list.map((f) => data.error3d[f]), 1);
-    if (high > 0) {
+    if (high >= NIL) {
       g.beginPath();
       let pen = false;
       ui.list.forEach((f, k) => {

@@ -214,6 +214,19 @@ def photographs_said(scene: Scene) -> str:
     return text + (" The worst are shown first." if not scene.ordered else "")
 
 
+def _training(contents: Contents, curve: str | None) -> str:
+    """The panel of the curve and of how the fit ended; none where there is nothing to say, as of a solver."""
+    ended = ""
+    if contents.code is not ResultCode.CONVERGED:
+        ended = (
+            f'<p class="note"><b>{_e(contents.code.value.capitalize())}.</b> {_e(contents.code.advice)}</p>'
+        )
+    if not ended and curve is None:
+        return ""
+    title = "How the fit ended" if curve is None else "Training"
+    return f'<section class="panel"><h2>{title}</h2>{ended}{curve or ""}</section>'
+
+
 def page_html(contents: Contents) -> str:
     """The whole page of a reconstruction of points, as text."""
     scene, quality, settings = contents.scene, contents.quality, contents.settings
@@ -243,9 +256,7 @@ def page_html(contents: Contents) -> str:
         "verdict": verdict,
         "chip": _chip(verdict),
         "verdict_words": _e(words),
-        "ended": ""
-        if contents.code is ResultCode.CONVERGED
-        else f'<p class="note"><b>{_e(contents.code.value.capitalize())}.</b> {_e(contents.code.advice)}</p>',
+        "training": _training(contents, curve),
         "warnings": '<ul class="warnings" aria-label="Warnings">'
         + "".join(f"<li><b>Warning.</b> {_e(w)}</li>" for w in warnings)
         + "</ul>"
@@ -253,7 +264,6 @@ def page_html(contents: Contents) -> str:
         else "",
         "notes": "".join(f"<li>{_e(n)}</li>" for n in _notes(scene)),
         "quality": _quality_html(quality),
-        "curve": curve or '<p class="empty">This method has no training curve.</p>',
         "latent": ""
         if contents.latent is None
         else f'<section class="panel"><h2>Latent space</h2>{latent_svg(**contents.latent)}</section>',

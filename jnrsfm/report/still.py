@@ -143,18 +143,6 @@ def _curve(axes, history: Sequence[dict]) -> None:
         look = {"lw": 1.8, "alpha": 1.0} if strong else {"lw": 0.9, "alpha": 0.4}
         marker = "o" if len(steps) == 1 else None
         axes.plot(steps, values, color=tone[kind], label=name, marker=marker, ms=3, **look)
-    if not lines:
-        axes.axis("off")
-        _say(
-            axes,
-            0.0,
-            0.8,
-            "This method has no training curve.",
-            transform=axes.transAxes,
-            color=MUTED,
-            fontsize=9,
-        )
-        return
     if all((v > 0).all() for *_, v in lines):
         axes.set_yscale("log")
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)
@@ -258,13 +246,19 @@ def draw(contents: Contents) -> Any:
                     axes.set_title(f"frame {scene.frames[f]}", fontsize=9.5, color=MUTED)
                 if c == 0:
                     axes.set_ylabel(name, fontsize=9.5, color=INK)
-        lower = grid[3, :].subgridspec(1, 2, wspace=0.12, width_ratios=[1, 1.15])
-        left, right = made.add_subplot(lower[0, 0]), made.add_subplot(lower[0, 1])
-        box = left.get_position()
-        left.set_position((box.x0, box.y0, box.width, box.height * 0.8))
-        right.set_position((right.get_position().x0, box.y0, right.get_position().width, box.height * 0.84))
-        _curve(left, contents.history)
-        left.set_title("Training", loc="left", fontsize=11, fontweight="bold", color=INK)
+        drawn = bool(curve_lines(contents.history))
+        lower = grid[3, :].subgridspec(
+            1, 2 if drawn else 1, wspace=0.12, width_ratios=[1, 1.15] if drawn else [1]
+        )
+        right = made.add_subplot(lower[0, -1])
+        box = right.get_position()
+        right.set_position((box.x0, box.y0, box.width, box.height * 0.84))
+        if drawn:
+            left = made.add_subplot(lower[0, 0])
+            place = left.get_position()
+            left.set_position((place.x0, place.y0, place.width, place.height * 0.8))
+            _curve(left, contents.history)
+            left.set_title("Training", loc="left", fontsize=11, fontweight="bold", color=INK)
         _quality(right, quality, contents.scores)
         right.set_title("Quality report", loc="left", fontsize=11, fontweight="bold", color=INK)
         legend = "left orange, right blue   " if len(scene.pairs) else ""

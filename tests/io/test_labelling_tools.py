@@ -57,7 +57,7 @@ def test_predictions_have_scores_and_labels_go_before_them(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [([{"annotations": [{"result": [region("a", None, 3)]}]}], "'a' has no x and y"),
+    [([{"annotations": [{"result": [region("a", None, 3), {"value": 5}]}]}], "'a' has no x and y"),
      ([{"keypointlabels": 1}], "not one keypoint with a label"), ([3, "keypointlabels"], "expected a list of tasks"),
      ([{"k": [region("a", 1, 1), {"type": "x", "value": {"x": 1, "y": 1, "keypointlabels": ["b"]}}]}], "only some")],
 )  # fmt: skip

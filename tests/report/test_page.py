@@ -236,7 +236,29 @@ def test_odd_histories_still_draw(rows):
     assert "nan" not in loss_svg(rows)
 
 
+def test_names_of_phases_do_not_overlap():
+    begins = {
+        0: "a",
+        90: "warm-up of the network",
+        92: "annealing",
+        94: "final",
+        95: "polish",
+        99: "last of all",
+    }
+    rows = [{"step": s, "loss": 1.0, "phase": name} for s, name in begins.items()]
+    svg = loss_svg([*rows, {"step": 100, "loss": 1.0, "phase": "last of all"}])
+    width = float(re.search(r'viewBox="0 0 (\d+)', svg).group(1))
+    names = list(begins.values())[1:]
+    found = re.findall(rf'<text class="tick" x="([\d.]+)" y="([\d.]+)">({"|".join(names)})</text>', svg)
+    spans = [(float(y), float(x), float(x) + 6 * len(name)) for x, y, name in found]
+    assert len(found) >= 3
+    assert all(a >= 0 and b <= width for _, a, b in spans)
+    for i, (row, a, b) in enumerate(spans):
+        assert not any(row == r and a < d and c < b for r, c, d in spans[:i])
+    assert all(f"<title>{name}</title>" in svg for name in names)
+
+
 def test_no_history_no_curve(walker, tmp_path):
     assert loss_svg([]) is None
     assert loss_svg([{"step": 1, "loss": float("nan")}, {"step": 2}]) is None
-    assert "This method has no training curve." in write(walker, tmp_path / "r.html", history=())
+    assert "<h2>Training</h2>" not in write(walker, tmp_path / "r.html", history=())
