@@ -1,8 +1,10 @@
 """A Flax NNX module as pure functions over pytrees of arrays: what the engine trains and a file holds."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
+import jax
 from flax import nnx
 
 PyTree = Any
@@ -27,8 +29,8 @@ class Network:
         return cls(kind, config, nnx.split(abstract, nnx.Param, ...)[0])
 
     def init(self, key: Any) -> tuple[PyTree, PyTree]:
-        """Fresh `(params, model_state)`."""
-        return self.parts(self.kind(self.config, rngs=nnx.Rngs(params=key)))
+        """Fresh `(params, model_state)`; one program, where each array on its own would be compiled for itself."""
+        return _init(self, key)
 
     def module(self, params: PyTree, model_state: PyTree | None = None) -> Any:
         """The module with these arrays."""
@@ -38,3 +40,8 @@ class Network:
         """`(params, model_state)` of a module."""
         _, params, rest = nnx.split(module, nnx.Param, ...)  # type: ignore[misc]
         return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
+
+
+@partial(jax.jit, static_argnums=0)
+def _init(network: Network, key: Any) -> tuple[PyTree, PyTree]:
+    return network.parts(network.kind(network.config, rngs=nnx.Rngs(params=key)))

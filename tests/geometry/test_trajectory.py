@@ -86,7 +86,7 @@ def test_gradients(rng):
     with jax.enable_x64(True):
         basis = dct_basis(9, 4, jnp.float64)
         x = jnp.asarray(rng.normal(size=(9, 3)))
-        check_grads(lambda v: to_trajectory(from_trajectory(v, basis), basis), (x,), order=2)
+        check_grads(jax.jit(lambda v: to_trajectory(from_trajectory(v, basis), basis)), (x,), order=2)
 
 
 @pytest.mark.parametrize(

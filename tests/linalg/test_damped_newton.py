@@ -55,11 +55,12 @@ class Step(chex.TestCase):
             h, g, ridge = systems(np.random.default_rng(0), 2)
             for positive in (False, True):
                 check_grads(
-                    lambda h, g, r, p=positive: damped_step((h + h.mT) / 2, g, r, positive=p),
+                    jax.jit(lambda h, g, r, p=positive: damped_step((h + h.mT) / 2, g, r, positive=p)),
                     (h, g, ridge), order=2, modes=("fwd", "rev"),
                 )  # fmt: skip
-            check_grads(lambda s: shorten(s, 0.5), (jnp.asarray([[3.0, 4.0], [0.1, 0.2]]),), order=2)
-            at_zero = jax.jacobian(lambda s: shorten(s, 0.5))(jnp.zeros(3))
+            short = jax.jit(lambda s: shorten(s, 0.5))
+            check_grads(short, (jnp.asarray([[3.0, 4.0], [0.1, 0.2]]),), order=2)
+            at_zero = jax.jit(jax.jacobian(short))(jnp.zeros(3))
             np.testing.assert_array_equal(at_zero, np.eye(3))
 
 

@@ -48,27 +48,33 @@ def test_every_head_gives_points_and_spreads_and_gradients(head):
     params, state = network.init(jax.random.key(0))
     images = 255 * jax.random.uniform(jax.random.key(1), (2, 16, 16, 3))
 
-    @jax.jit
     def run(params):
         pose = network.module(params, state)(images)
         return jnp.sum(pose.points**2), pose
 
-    (_, pose), gradient = jax.value_and_grad(run, has_aux=True)(params)
+    def spread(params):
+        return jnp.sum(network.module(params, state)(images).spread)
+
+    @jax.jit
+    def both(params):
+        return jax.value_and_grad(run, has_aux=True)(params), jax.grad(spread)(params)
+
+    ((_, pose), gradient), learned = both(params)
     chex.assert_shape(pose.points, (2, 3, 3))
     chex.assert_tree_all_finite((pose, gradient))
     assert (np.asarray(pose.spread) > 0).all()
     assert (pose.logits is None) == (head != "axis")
     # the spread learns behind a stopped gradient: the points do not feel it
-    learned = jax.grad(lambda p: jnp.sum(network.module(p, state)(images).spread))(params)
     assert all(float(jnp.abs(x).max()) == 0 for x in jax.tree.leaves(learned["backbone"]))
 
 
 def test_black_and_white_images_are_borne():
     network = Network.of(PoseNetwork, PoseNetworkConfig(3, 16, TINY, "axis", 8, 8))
     params, state = network.init(jax.random.key(0))
+    loss = lambda p, x: jnp.sum(network.module(p, state)(x).points ** 2)
+    gradient = jax.jit(jax.value_and_grad(loss))
     for value in (0.0, 255.0):
-        loss = lambda p, v=value: jnp.sum(network.module(p, state)(jnp.full((1, 16, 16, 3), v)).points ** 2)
-        chex.assert_tree_all_finite(jax.value_and_grad(loss)(params))
+        chex.assert_tree_all_finite(gradient(params, jnp.full((1, 16, 16, 3), value)))
 
 
 def test_debiased_forgets_a_flat_background_and_integral_does_not():
@@ -104,7 +110,8 @@ def test_pretrained_weights_are_known_and_stay():
     network = Network.of(PoseNetwork, PoseNetworkConfig(2, 16, ALEXNET, "axis", 8, 8))
     params, state = network.init(jax.random.key(0))
     images = 255 * jax.random.uniform(jax.random.key(1), (1, 16, 16, 3))
-    gradient = jax.grad(lambda p: jnp.sum(network.module(p, state)(images).points ** 2))(params)
+    loss = lambda p: jnp.sum(network.module(p, state)(images).points ** 2)
+    gradient = jax.jit(jax.grad(loss))(params)
     assert all(float(jnp.abs(x).max()) == 0 for x in jax.tree.leaves(gradient["backbone"]["convs"]))
     assert any(float(jnp.abs(x).max()) > 0 for x in jax.tree.leaves(gradient["backbone"]["block"]))
 
