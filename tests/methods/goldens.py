@@ -48,7 +48,7 @@ OTHERWISE: dict[tuple[str, str], dict[str, Any]] = {
 }  # fmt: skip
 # Whose result and its depth reflection are as good as each other to the last bit, so that rounding chooses for the set.
 EITHER_REFLECTION = {("consensus", "orthographic")}
-# A scale for each frame changes little in the networks that take long to compile: their orthographic cases stand for it.
+# Networks that take long to compile: their orthographic cases stand for those with a scale for each frame.
 DEAR = {("paul", "weak-perspective"), ("prn", "weak-perspective"), ("multicategory", "weak-perspective")}
 CASES = [  # auto runs the others
     (name, camera)
