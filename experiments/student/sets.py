@@ -66,6 +66,7 @@ def spoilt(data: Rendered, missing: float, noise: float, seed: int) -> Rendered:
     middle = (weight * points).sum(1, keepdims=True) / np.maximum(weight.sum(1, keepdims=True), 1)
     size = np.sqrt((weight * (points - middle) ** 2).sum((1, 2)) / np.maximum(visible.sum(1), 1))
     points = points + noise * size[:, None, None] * rng.standard_normal(points.shape)
+    points = np.clip(points, 0, data.images.pixels.sizes[:, None] - 1)  # nobody clicks beside the photograph
     points = np.where(weight, points, 0).astype(np.float32)
     images = LabelledImages(data.images.pixels, landmarks.replace(points2d=points, visible=visible))
     return Rendered(images, data.points3d, data.points2d).select(keep)
