@@ -31,6 +31,7 @@ NAMES = (
     "lifter",
     "render",
     "images",
+    "keypoint_transformer",
 )
 BASELINE = Path(__file__).parent / "results"
 

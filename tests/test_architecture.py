@@ -65,7 +65,7 @@ ONLY_IN: dict[str, set[str]] = {
     "xarray": {"io"},
     "ezc3d": {"io"},
     "orbax": {"training"},
-    "optax": {"training", "methods"},
+    "optax": {"training", "methods", "losses"},  # optimisers; the assignment of matching
     "flax": {"models", "methods"},
     "torch": set(),
     "pytest": set(),

@@ -6,6 +6,7 @@ from jnrsfm.methods import (
     consensus,
     csf,
     deep_nrsfm_pp,
+    keypoint_transformer,
     multicategory,
     paul,
     pnd,
@@ -23,6 +24,7 @@ from jnrsfm.methods.bmm import Bmm as Bmm
 from jnrsfm.methods.consensus import Consensus as Consensus
 from jnrsfm.methods.csf import Csf as Csf
 from jnrsfm.methods.deep_nrsfm_pp import DeepNRSfMpp as DeepNRSfMpp
+from jnrsfm.methods.keypoint_transformer import KeypointTransformer as KeypointTransformer
 from jnrsfm.methods.multicategory import MultiCategory as MultiCategory
 from jnrsfm.methods.paul import Paul as Paul
 from jnrsfm.methods.pnd import Pnd as Pnd
@@ -48,5 +50,6 @@ METHODS: dict[str, MethodInfo] = {
         pnd.INFO,
         student.INFO,
         prn_images.INFO,
+        keypoint_transformer.INFO,
     )
 }

@@ -39,7 +39,8 @@ _WEIGHTS = jax.nn.initializers.normal(0.01)
 
 @dataclasses.dataclass(frozen=True)
 class LifterConfig:
-    """Sizes and choices of a lifter; `basis` 0 leaves the shape to somebody else (only the rotation comes out)."""
+    """Sizes and choices of a lifter; `basis` 0 leaves the shape to somebody else (only the rotation comes out);
+    `context`: numbers of what an image says beside its points."""
 
     n_points: int
     basis: int = 10
@@ -49,6 +50,7 @@ class LifterConfig:
     norm: NormKind = "batch"
     rotation: RotationKind = "exponential"
     nonnegative: bool = False
+    context: int = 0
 
     def __post_init__(self):
         """Refuse what is no network."""
@@ -145,7 +147,7 @@ class Lifter(nnx.Module):
     def __init__(self, config: LifterConfig, *, rngs: nnx.Rngs):
         self.config = config
         n = config.n_points
-        self.trunk = Trunk(3 * n, config, rngs=rngs)
+        self.trunk = Trunk(3 * n + config.context, config, rngs=rngs)
         self.pose = _linear(config.width, _NUMBERS[config.rotation], rngs)
         if config.basis:
             self.coefficients = _linear(config.width, config.basis, rngs)
@@ -154,11 +156,19 @@ class Lifter(nnx.Module):
             self.apex = nnx.Param(_WEIGHTS(rngs.params(), (3 * n,)))
 
     def __call__(
-        self, points: Float[Array, "*batch point 2"], seen: Float[Array, "*batch point"], mode: Mode
+        self,
+        points: Float[Array, "*batch point 2"],
+        seen: Float[Array, "*batch point"],
+        mode: Mode,
+        context: Float[Array, "*batch number"] | None = None,
     ) -> Lifted:
-        """Lift centred `points`; where `seen` (weights in [0, 1]) is 0, what is stored must be 0."""
+        """Lift centred `points`; where `seen` (weights in [0, 1]) is 0, what is stored must be 0. `context` of the
+        image; None: 0."""
         batch = points.shape[:-2]
-        h = self.trunk(jnp.concatenate([points.reshape(*batch, -1), seen], -1), mode)
+        x = [points.reshape(*batch, -1), seen]
+        if self.config.context:
+            x.append(jnp.zeros((*batch, self.config.context)) if context is None else context)
+        h = self.trunk(jnp.concatenate(x, -1), mode)
         rotation = rotation_from(self.pose(h), self.config.rotation)
         if not self.config.basis:
             return Lifted(None, rotation, None)

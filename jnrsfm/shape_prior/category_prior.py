@@ -101,7 +101,8 @@ def _conditional(own: Prior, points, weights, rotation) -> _Conditional:
     noise = jnp.maximum(own.noise, _LEAST_NOISE**2)[..., None, None]
     *batch, p, _ = points.shape
     modes = own.basis.shape[-1]
-    seen = (weights > 0).astype(points.dtype)[..., None]
+    # a weight below 1 is a share of the precision: the noise of such a point is tau / weight
+    seen = jnp.sqrt(jnp.clip(weights, 0.0, 1.0))[..., None]
     rows = rotation[..., :2, :]
     flat = lambda x: x.reshape(*batch, 2 * p, -1)
     e = flat(seen * (points - jnp.einsum("...ai,...pi->...pa", rows, own.mean)))
@@ -109,7 +110,8 @@ def _conditional(own: Prior, points, weights, rotation) -> _Conditional:
     ones = jnp.broadcast_to(jnp.eye(2, dtype=points.dtype), (*batch, p, 2, 2))
     a = flat(seen[..., None] * jnp.concatenate([moved, ones], -1))
     z, factor, half, cov, u, log_det = code_posterior(a, e, noise)
-    log_det = log_det + 2 * jnp.sum(seen, (-2, -1)) * jnp.log(noise[..., 0, 0])
+    count = jnp.sum((weights > 0).astype(points.dtype), -1)
+    log_det = log_det + 2 * count * jnp.log(noise[..., 0, 0])
     code = z[..., :modes, 0]
 
     turns = jnp.einsum("kij,...jl->...kil", jnp.asarray(GENERATORS, points.dtype), rotation)[..., :2, :]

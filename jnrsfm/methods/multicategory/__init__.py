@@ -27,7 +27,7 @@ numbers are ours.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -124,11 +124,25 @@ def reconstruct(
     return result.replace(valid3d=defined, score=spread, mirror=mirror, mirror_margin=found.margin)
 
 
-def fit(landmarks: Landmarks, camera: str, config: MultiCategory, seed: int, session: Session) -> Fitted:
-    """Train on landmarks of one or many categories and reconstruct them: the phases of the module docstring.
+class LifterFit(NamedTuple):
+    """A trained lifter and what it was trained on: its `network` and the arrays of its `model`; `samples`, and `whole`
+    with the held-out points in place; image coordinates `plane` and `unit` of each frame; names of the categories."""
 
-    Raises InputError where a category has too few samples or points for the procrustean variant.
-    """
+    network: Networks
+    model: dict[str, Any]
+    samples: Samples
+    whole: Samples
+    plane: np.ndarray
+    unit: np.ndarray
+    categories: tuple[str, ...] | None
+    mirror: str
+    diagnostics: dict[str, Any]
+
+
+def fit_lifter(
+    landmarks: Landmarks, camera: str, config: MultiCategory, seed: int, session: Session, context: int = 0
+) -> LifterFit:
+    """The phases of the module docstring; `context`: numbers that the network can take beside the points (0 here)."""
     categories, category = None, np.zeros(landmarks.n_frames, int)
     if landmarks.category is not None:
         names = category_names(landmarks)
@@ -146,7 +160,9 @@ def fit(landmarks: Landmarks, camera: str, config: MultiCategory, seed: int, ses
     whole, plane, unit = observe(landmarks, category, keypoints, size, camera)
     seen, held = map(jnp.asarray, hold_out(np.asarray(whole.weights), config.holdout, 5, seed))
     samples = whole._replace(weights=seen, heldout=held, points=centred(whole.points, seen))
-    network = Networks.of(config.network(landmarks.n_points, count, int(keypoints.sum(1).max())))
+    network = Networks.of(
+        config.network(landmarks.n_points, count, int(keypoints.sum(1).max()), context=context)
+    )
     objectives, key = Objectives(network, config, session), jax.random.key(seed)
     diagnostics: dict[str, Any] = {}
     model: dict[str, Any] = {
@@ -174,13 +190,25 @@ def fit(landmarks: Landmarks, camera: str, config: MultiCategory, seed: int, ses
                 state = objectives.measured(nets, state, samples)
             start = stacked((nets, state))
     model |= {"nets": nets, "model_state": state}
-    normalizer = Normalizer(camera, "rms")
     mirror = "set" if network.config.modes else "none"
-    fitted = MultiCategoryModel(network, model, normalizer, landmarks.names, mirror, categories)
-    heldout = _heldout_item(lifted(network, model, samples), samples, whole, config)
-    diagnostics["heldout"] = heldout
-    best = reconstruct(landmarks, whole, plane, unit, lifted(network, model, whole), normalizer, mirror)
-    return Fitted(best, fitted, heldout, None, diagnostics)
+    return LifterFit(network, model, samples, whole, plane, unit, categories, mirror, diagnostics)
+
+
+def fit(landmarks: Landmarks, camera: str, config: MultiCategory, seed: int, session: Session) -> Fitted:
+    """Train on landmarks of one or many categories and reconstruct them: the phases of the module docstring.
+
+    Raises InputError where a category has too few samples or points for the procrustean variant.
+    """
+    made = fit_lifter(landmarks, camera, config, seed, session)
+    normalizer = Normalizer(camera, "rms")
+    fitted = MultiCategoryModel(
+        made.network, made.model, normalizer, landmarks.names, made.mirror, made.categories
+    )
+    found = lifted(made.network, made.model, made.samples)
+    heldout = _heldout_item(found, made.samples, made.whole, config)
+    found = lifted(made.network, made.model, made.whole)
+    best = reconstruct(landmarks, made.whole, made.plane, made.unit, found, normalizer, made.mirror)
+    return Fitted(best, fitted, heldout, None, made.diagnostics | {"heldout": heldout})
 
 
 def _with_prior(

@@ -60,10 +60,10 @@ class Networks(NamedTuple):
             model["prior"] = category_prior.empty(n, p, self.config.modes)._asdict()
         return model
 
-    def lift(self, nets, state, points, seen, mode: Mode = "frozen"):
+    def lift(self, nets, state, points, seen, mode: Mode = "frozen", context=None):
         """`(Lifted, state)`: shape, rotation and code of samples; with `mode` "measure" the statistics of these."""
         module = self.lifter.module(nets["lifter"], state["lifter"])
-        out = module(points, seen, mode)
+        out = module(points, seen, mode, context)
         return out, state | {"lifter": self.lifter.parts(module)[1]} if mode == "measure" else state
 
     def canonical(self, nets, state, shape, mode: Mode):
@@ -83,8 +83,10 @@ class Found(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0)
-def _lift(network: Networks, model, samples: Samples) -> Found:
-    out, _ = network.lift(model["nets"], model["model_state"], samples.points, samples.weights)
+def _lift(network: Networks, model, samples: Samples, context, precision) -> Found:
+    out, _ = network.lift(
+        model["nets"], model["model_state"], samples.points, samples.weights, context=context
+    )
     if out.shape is not None:
         return Found(out.shape, out.rotation, None, None)
     # only the keypoints of a sample's own category, padded to the largest one's count
@@ -94,8 +96,8 @@ def _lift(network: Networks, model, samples: Samples) -> Found:
     prior = prior._replace(mean=each(prior.mean, columns), basis=each(prior.basis, columns))
     own = columns[samples.category]
     posterior = category_prior.posterior(
-        prior, each(samples.points, own), each(samples.weights * samples.defined, own), samples.category,
-        out.rotation, network.config.polish,
+        prior, each(samples.points, own), each(samples.weights * samples.defined * precision, own),
+        samples.category, out.rotation, network.config.polish,
     )  # fmt: skip
     back = jax.vmap(lambda x, c, like: jnp.zeros_like(like).at[c].set(x))
     return Found(
@@ -104,15 +106,18 @@ def _lift(network: Networks, model, samples: Samples) -> Found:
     )  # fmt: skip
 
 
-def lifted(network: Networks, model, samples: Samples) -> Found:
-    """On the host, a block at a time; samples are padded, so that few sizes are compiled."""
+def lifted(network: Networks, model, samples: Samples, context=None, precision=None) -> Found:
+    """On the host, a block at a time; samples are padded, so that few sizes are compiled. `context (frame, number)` of
+    their images; `precision (frame, point)` in [0, 1]: how much of a point's weight a prior's posterior gives it."""
     n = len(samples.points)
     size = min(BLOCK, 1 << (n - 1).bit_length())
     count = -(-n // size)
+    precision = jnp.ones_like(samples.weights) if precision is None else jnp.asarray(precision)
     pad = lambda x: jnp.concatenate([x, jnp.zeros((count * size - n, *x.shape[1:]), x.dtype)])
-    blocks = jax.tree.map(lambda x: pad(x).reshape(count, size, *x.shape[1:]), samples)
+    split = lambda x: pad(x).reshape(count, size, *x.shape[1:])
+    blocks = jax.tree.map(split, (samples, context, precision))
     found = [
-        jax.tree.map(np.asarray, _lift(network, model, jax.tree.map(lambda x, i=i: x[i], blocks)))
+        jax.tree.map(np.asarray, _lift(network, model, *jax.tree.map(lambda x, i=i: x[i], blocks)))
         for i in range(count)
     ]
     return jax.tree.map(lambda *x: np.concatenate(x)[:n], *found)

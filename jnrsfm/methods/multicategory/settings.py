@@ -70,15 +70,16 @@ class MultiCategory(TrainConfig):
         if self.modes < 1 or self.polish < 0:
             raise InputError(f"modes is {self.modes} and polish {self.polish}: give at least 1 and 0")
 
-    def network(self, n_points: int, n_categories: int, members: int) -> NetworkConfig:
-        """The network that the variant asks for, for categories of at most `members` keypoints."""
+    def network(self, n_points: int, n_categories: int, members: int, context: int = 0) -> NetworkConfig:
+        """The network that the variant asks for, for categories of at most `members` keypoints, with so many numbers
+        of context."""
         published = self.variant.startswith("c3dpo")
         norm = ("batch" if published else "layer") if self.norm == "variant" else self.norm
         rotation = ("exponential" if published else "9d") if self.rotation == "variant" else self.rotation
         prior = self.variant == "procrustean"
         lifter = LifterConfig(
             n_points, 0 if prior else self.basis, self.width, max(1, self.width // 4), self.blocks, norm, rotation,
-            self.variant.startswith("ours"),
+            self.variant.startswith("ours"), context,
         )  # fmt: skip
         return NetworkConfig(
             n_points,

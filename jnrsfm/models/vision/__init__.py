@@ -16,3 +16,7 @@ from jnrsfm.models.vision.pretrained import ALEXNET as ALEXNET
 from jnrsfm.models.vision.pretrained import AlexTrunk as AlexTrunk
 from jnrsfm.models.vision.pretrained import alexnet_weights as alexnet_weights
 from jnrsfm.models.vision.pretrained import with_weights as with_weights
+from jnrsfm.models.vision.transformer import KeypointTransformer as KeypointTransformer
+from jnrsfm.models.vision.transformer import KeypointTransformerConfig as KeypointTransformerConfig
+from jnrsfm.models.vision.transformer import PlaceKind as PlaceKind
+from jnrsfm.models.vision.transformer import Proposals as Proposals

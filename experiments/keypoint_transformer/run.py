@@ -1,0 +1,244 @@
+"""Run the experiments of the keypoint transformer and rewrite this folder's README from their results.
+
+    python -m experiments.keypoint_transformer.run             every case that has no result yet
+    python -m experiments.keypoint_transformer.run NAME ...    these cases, anew
+    python -m experiments.keypoint_transformer.run --tables    only the README
+
+`<lifter>_<how>_<seed>` on rendered figures of four kinds: `apart` (transformer and lifter trained apart), `plain`
+(together, without context), `context` (together, with it). `real_together`: six real labelled sets as categories of one
+network; `real_<set>`: that set alone. A result is `results/<case>.json`. Nothing is chosen by 3D.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import jnrsfm
+from experiments.harness import device, write
+from experiments.keypoint_transformer import sets
+from experiments.student.run import without_labels
+from experiments.tables import markdown, replace_between
+from jnrsfm.config import to_plain
+from jnrsfm.inputs import label_boxes
+from jnrsfm.methods import KeypointTransformer
+from jnrsfm.methods.keypoint_transformer import Found2D, KeypointTransformerModel
+from jnrsfm.methods.student import pck
+from jnrsfm.types import LabelledImages
+
+HERE = Path(__file__).resolve().parent
+TRAIN, TEST, STEPS, REAL_STEPS = 4000, 400, 1500, 900
+HOW = {"apart": {"together": 0.0}, "plain": {"context": 0}, "context": {}}
+
+
+def errors(found: np.ndarray, truth: np.ndarray, defined: np.ndarray) -> dict[str, float]:
+    """MPJPE and stress over the points `defined (image, point)`: shapes centred, scaled to the truth by least squares
+    (the unit of one image is free), the better of the two depth reflections of each image; in shares of the truth's
+    root mean square size. Stress: mean | |x_i - x_j| - |y_i - y_j| | over pairs."""
+    mpjpe, stress = [], []
+    for x, g, has in zip(np.asarray(found, np.float64), np.asarray(truth, np.float64), defined, strict=True):
+        x, g = x[has] - x[has].mean(0), g[has] - g[has].mean(0)
+        size = np.sqrt((g**2).sum(-1).mean())
+        best = np.inf
+        for sign in (1.0, -1.0):
+            y = x * [1, 1, sign]
+            y = y * max((y * g).sum(), 0.0) / max((y * y).sum(), 1e-12)
+            best = min(best, float(np.linalg.norm(y - g, axis=-1).mean() / size))
+        mpjpe.append(best)
+        y = x * max((x * g)[:, :2].sum(), 0.0) / max((x * x)[:, :2].sum(), 1e-12)
+        a, b = (np.linalg.norm(z[:, None] - z[None], axis=-1) for z in (y, g))
+        count = len(g) * (len(g) - 1)
+        stress.append(np.abs(a - b).sum() / count / size)
+    return {"mpjpe": float(np.mean(mpjpe)), "stress": float(np.mean(stress))}
+
+
+def two_d(found: Found2D, images: LabelledImages) -> dict[str, float]:
+    """PCK over labelled points (a wrong category misses them all), and the category's accuracy."""
+    marks = images.landmarks
+    visible = np.asarray(marks.visible)
+    distance = np.linalg.norm(
+        found.points - np.where(visible[..., None], np.asarray(marks.points2d), 0), axis=-1
+    )
+    distance = np.where(visible, np.where(found.defined, distance, np.inf), 0.0)
+    boxes = label_boxes(images)
+    right = found.category == np.asarray(marks.category)
+    share = {f"pck_{s:g}": pck(distance, boxes, visible.astype(float), s) for s in (0.1, 0.05)}
+    return share | {"category": float(right.mean())}
+
+
+def rendered(lifter: str, how: str, seed: int) -> dict[str, Any]:
+    """Train on rendered figures; score new figures: 2D, 3D from what is found, 3D from the true keypoints."""
+    train, test = sets.figures(TRAIN, 11), sets.figures(TEST, 500)
+    config = KeypointTransformer(lifter=lifter, steps=STEPS, **HOW[how])  # type: ignore[arg-type]
+    fitted = jnrsfm.fit(train.images, config, seed=seed)
+    model = fitted.model.model
+    assert isinstance(model, KeypointTransformerModel)
+    defined = np.asarray(test.images.landmarks.defined)
+    found = model.find(without_labels(test.images))
+    result = {"test": two_d(found, test.images)}
+    lifted = model.reconstruct(test.images.landmarks, found)
+    result["test"] |= errors(lifted.camera_points, test.points3d, defined)
+    true = dataclasses.replace(
+        found, category=np.asarray(test.images.landmarks.category),
+        points=np.where(defined[..., None], test.points2d, 0), defined=defined, spread=np.zeros_like(found.spread),
+    )  # fmt: skip
+    result["true_keypoints"] = errors(
+        model.reconstruct(test.images.landmarks, true).camera_points, test.points3d, defined
+    )
+    kept = ("pck", "heldout_error", "category_accuracy", "find", "together")
+    result["diagnostics"] = {k: fitted.diagnostics[k] for k in kept if k in fitted.diagnostics}
+    # kinds of figures that the training did not have
+    strange = sets.figures(100, 900, kinds=("chair", "car"))
+    flags = model.unfamiliar(model.find(without_labels(strange.images)))
+    result["unfamiliar"] = {"other kinds": float(flags.mean()), "test": float(model.unfamiliar(found).mean())}
+    result["flicker"] = flicker(model)
+    return result | {"config": to_plain(config)}
+
+
+def flicker(model: KeypointTransformerModel) -> float:
+    """Share of left-right pairs that change sides between neighbouring frames of rendered clips, where the truth does
+    not."""
+    clips = sets.figures(160, 700, clip=40)
+    found = model.find(without_labels(clips.images))
+    same = np.diff(np.asarray(clips.images.landmarks.sequence)) == 0
+    swapped, count = 0, 0
+    for a, b in np.asarray(clips.images.landmarks.symmetric):
+        both = found.defined[:, a] & found.defined[:, b]
+        own = found.points[:, [a, b]]
+        keep = np.linalg.norm(own[1:] - own[:-1], axis=-1).sum(1)
+        cross = np.linalg.norm(own[1:] - own[:-1, ::-1], axis=-1).sum(1)
+        true = clips.points2d[:, [a, b]]
+        moved = np.linalg.norm(true[1:] - true[:-1], axis=-1).sum(1) > np.linalg.norm(
+            true[1:] - true[:-1, ::-1], axis=-1
+        ).sum(1)
+        ok = same & both[1:] & both[:-1] & ~moved
+        swapped, count = swapped + int((ok & (cross < keep)).sum()), count + int(ok.sum())
+    return swapped / max(count, 1)
+
+
+def real(which: str | None, seed: int) -> dict[str, Any]:
+    """2D on the last fifth of the real sets, one network for all or for one of them."""
+    folder = Path(os.environ.get("JNRSFM_DATA", HERE.parents[2] / "shared" / "data"))
+    images, last = sets.real_together(folder)
+    category = np.asarray(images.landmarks.category)
+    if which is not None:
+        own = np.flatnonzero(category == sets.REAL.index(which))
+        images, last, category = images.select(own), last[own], category[own]
+    train, test = images.select(np.flatnonzero(~last)), images.select(np.flatnonzero(last))
+    steps = REAL_STEPS if which is None else REAL_STEPS // 3
+    config = KeypointTransformer(
+        lifter="ours", together=0.0, context=0, lifter_steps=50, steps=steps, holdout=0.0
+    )
+    fitted = jnrsfm.fit(train, config, seed=seed)
+    model = fitted.model.model
+    assert isinstance(model, KeypointTransformerModel)
+    found = model.find(without_labels(test))
+    if which is not None:
+        found = dataclasses.replace(found, category=np.full(len(found.category), sets.REAL.index(which)))
+    result: dict[str, Any] = {
+        "test": two_d(found, test),
+        "train_images": len(train),
+        "test_images": len(test),
+    }
+    for number, name in enumerate(sets.REAL):
+        own = np.flatnonzero(np.asarray(test.landmarks.category) == number)
+        if len(own):
+            part = Found2D(*(np.asarray(getattr(found, f.name))[own] for f in dataclasses.fields(Found2D)))
+            result[name] = two_d(part, test.select(own))
+    return result | {"config": to_plain(config)}
+
+
+def _cases() -> dict[str, tuple[str, str, Callable[[], dict[str, Any]]]]:
+    """Name to (set, setting, what to run)."""
+    cases: dict[str, tuple[str, str, Callable[[], dict[str, Any]]]] = {}
+    about = f"rendered figures of {len(sets.KINDS)} kinds, {TRAIN} images"
+    for seed in (0, 1, 2):
+        for lifter in ("ours", "procrustean"):
+            for how in HOW:
+                run = lambda lifter=lifter, how=how, seed=seed: rendered(lifter, how, seed)
+                cases[f"{lifter}_{how}_{seed}"] = (about, f"lifter {lifter}, {how}", run)
+    cases["real_together"] = ("six real sets", "one network", lambda: real(None, 0))
+    for name in sets.REAL:
+        cases[f"real_{name}"] = (name, "a network of its own", lambda name=name: real(name, 0))
+    return cases
+
+
+CASES = _cases()
+
+
+def run(name: str) -> dict[str, Any]:
+    """One case, with what a result file holds."""
+    about, setting, work = CASES[name]
+    wall, cpu = time.monotonic(), time.process_time()
+    found = work()
+    return {
+        "set": about, "setting": setting, "method": "keypoint-transformer", "camera": "weak-perspective",
+        "protocols": {}, "seconds": round(time.monotonic() - wall, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 1), "device": device(), "headline": False,
+        "seed": int(name[-1]) if name[-1].isdigit() else 0,
+        "command": f"python -m experiments.keypoint_transformer.run {name}",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        **found,
+    }  # fmt: skip
+
+
+def write_tables() -> None:
+    """The README's tables from the results."""
+    rows = {p.stem: json.loads(p.read_text()) for p in sorted((HERE / "results").glob("*.json"))}
+    percent = lambda part, key: f"{100 * part[key]:.1f}" if key in part else "–"
+    head = ["case", "PCK@0.1", "category", "MPJPE", "stress", "MPJPE of true keypoints"]
+    head += ["flagged: other kinds", "flagged: test", "flicker", "CPU minutes"]
+    lines = []
+    for name, r in rows.items():
+        if "true_keypoints" in r:
+            t = r["test"]
+            line = [name, *(percent(t, k) for k in ("pck_0.1", "category", "mpjpe", "stress"))]
+            line += [percent(r["true_keypoints"], "mpjpe"), percent(r["unfamiliar"], "other kinds")]
+            lines.append(
+                [
+                    *line,
+                    percent(r["unfamiliar"], "test"),
+                    percent(r, "flicker"),
+                    f"{r['cpu_seconds'] / 60:.1f}",
+                ]
+            )
+    text = (HERE / "README.md").read_text()
+    text = replace_between(text, "rendered", markdown(head, lines))
+    lines, whole = [], rows.get("real_together", {})
+    for name in sets.REAL:
+        alone = rows.get(f"real_{name}", {}).get("test", {})
+        one = whole.get(name, {})
+        lines.append((name, percent(one, "pck_0.1"), percent(alone, "pck_0.1"), percent(one, "category")))
+    text = replace_between(
+        text, "real", markdown(("set", "PCK@0.1, one network", "a network each", "category"), lines)
+    )
+    when = sorted({(r["device"], r["date"]) for r in rows.values()})
+    text = replace_between(text, "when", "; ".join(f"{d}, {t}" for d, t in when))
+    (HERE / "README.md").write_text(text)
+
+
+def main(arguments: list[str]) -> None:
+    """Run the named cases, or those without a result; then the tables."""
+    if arguments != ["--tables"]:
+        unknown = set(arguments) - set(CASES)
+        if unknown:
+            raise SystemExit(f"unknown case {', '.join(sorted(unknown))}: choose from {', '.join(CASES)}")
+        todo = arguments or [n for n in CASES if not (HERE / "results" / f"{n}.json").is_file()]
+        for number, name in enumerate(todo, 1):
+            print(f"[{number}/{len(todo)}] {name}", file=sys.stderr, flush=True)
+            write(HERE / "results" / f"{name}.json", run(name))
+    write_tables()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

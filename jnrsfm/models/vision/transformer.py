@@ -1,0 +1,216 @@
+r"""A transformer of keypoint queries: an image to where its object's keypoints are, which they are, and of what object.
+
+    tokens: the backbone's maps, joined at the finer of the last two strides, with 2D sine positions
+    encoder: h + attention(LN h), h + MLP(LN h);   decoder: queries attend to each other and to the tokens
+    keypoint query q: place, spread, type (one of the largest category's keypoints, or none), seen or not
+    context query: category, context vector
+
+The place of a query is the mean over a map of its own, the softmax of its product with a finer map of the image, and a
+correction by a linear map: learning where to look is far quicker than learning to write coordinates ("heatmap"; the
+plain linear map of the papers is "linear"). Every decoder layer has outputs, which the last one's heads make.
+
+Source: Carion et al., End-to-end object detection with transformers, ECCV 2020 (pre-norm form); Can et al., End-to-End
+Learning of Multi-category 3D Pose and Shape Estimation, 2021, section 4.1 (keypoint types, context query). The map of a
+query is ours.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jnrsfm.errors import InputError
+from jnrsfm.models.vision.backbone import Backbone, BackboneConfig, conv
+from jnrsfm.models.vision.heads import enlarged
+
+PlaceKind = Literal["heatmap", "linear"]
+REACH = 0.625
+"""Places lie between minus and plus this in x and y (crop units)."""
+_BACKBONE = BackboneConfig()
+
+
+@dataclasses.dataclass(frozen=True)
+class KeypointTransformerConfig:
+    """`n_types`: keypoints of the largest category; `n_categories`; `size` of the patch; the backbone; `queries`;
+    `width`, `heads` and layers of the transformer; `context`: numbers of the context vector; how places are found."""
+
+    n_types: int
+    n_categories: int
+    size: int = 64
+    backbone: BackboneConfig = _BACKBONE
+    queries: int = 24
+    width: int = 128
+    heads: int = 4
+    encoder: int = 2
+    decoder: int = 3
+    context: int = 32
+    place: PlaceKind = "heatmap"
+
+    def __post_init__(self):
+        """Raise InputError for what is no network."""
+        if self.size % self.backbone.stride:
+            raise InputError(
+                f"size is {self.size}: it must divide by {self.backbone.stride}, the stride of the backbone"
+            )
+        if self.width % self.heads or self.width % 4:
+            raise InputError(f"width is {self.width}: it must divide by 4 and by heads, {self.heads}")
+        if self.queries < self.n_types or min(self.n_types, self.n_categories, self.decoder) < 1:
+            raise InputError(
+                f"queries is {self.queries} for {self.n_types} keypoint types, {self.n_categories} categories and "
+                f"{self.decoder} decoder layers: give at least one query for each type, and one layer"
+            )
+
+
+class Proposals(NamedTuple):
+    """What the queries propose; leading axes (layer, image) or (image).
+
+    `place (*batch, query, 2)` in crop units and its Laplace `spread`; `types (*batch, query, type + 1)` logits, the
+    last "none"; `seen (*batch, query)` logit of being visible; `category (*batch, category)` logits; `context (*batch,
+    number)`; `look (*batch, query, y, x)` logits of the maps, or None.
+    """
+
+    place: Any
+    spread: Any
+    types: Any
+    seen: Any
+    category: Any
+    context: Any
+    look: Any = None
+
+
+def sine_positions(side: int, width: int) -> Float[Array, "token width"]:
+    """`(side^2, width)`: sines and cosines of x and y at wavelengths from two tokens to twenty maps."""
+    quarter = width // 4
+    period = 2.0 * (20.0 * side) ** (jnp.arange(quarter) / max(quarter - 1, 1))
+    angle = 2 * jnp.pi * jnp.arange(side)[:, None] / period  # (side, quarter)
+    waves = jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], -1)
+    x = jnp.broadcast_to(waves[None], (side, side, 2 * quarter))
+    y = jnp.broadcast_to(waves[:, None], (side, side, 2 * quarter))
+    return jnp.concatenate([y, x], -1).reshape(side * side, width)
+
+
+def _linear(inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
+    return nnx.Linear(inputs, outputs, kernel_init=jax.nn.initializers.xavier_uniform(), rngs=rngs)
+
+
+class Attention(nnx.Module):
+    """Multi-head attention of `queries` to `tokens`; positions are added to queries and keys, not to values."""
+
+    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (_linear(width, width, rngs) for _ in range(4))
+
+    def __call__(
+        self,
+        queries: Float[Array, "batch query width"],
+        keys: Float[Array, "batch token width"],
+        values: Float[Array, "batch token width"],
+        mask: Any = None,
+    ) -> Float[Array, "batch query width"]:
+        """`mask (batch, token)` bool: tokens that may be looked at (None: all)."""
+        split = lambda x: x.reshape(*x.shape[:-1], self.heads, -1)
+        q, k, v = split(self.query(queries)), split(self.key(keys)), split(self.value(values))
+        mask = None if mask is None else mask[:, None, None, :]
+        found = jax.nn.dot_product_attention(q, k, v, mask=mask)
+        return self.out(found.reshape(queries.shape))
+
+
+class Layer(nnx.Module):
+    """A pre-norm layer: attention among `h`, in a decoder attention to the tokens, and a perceptron."""
+
+    def __init__(self, width: int, heads: int, decoder: bool, *, rngs: nnx.Rngs):
+        count = 3 if decoder else 2
+        self.norms = nnx.List([nnx.LayerNorm(width, rngs=rngs) for _ in range(count)])
+        self.own = Attention(width, heads, rngs=rngs)
+        self.cross = Attention(width, heads, rngs=rngs) if decoder else None
+        self.up, self.down = _linear(width, 2 * width, rngs), _linear(2 * width, width, rngs)
+
+    def __call__(self, h, positions, tokens=None, places=None, mask=None):
+        """`positions` of h; a decoder's `tokens` and their `places`, and which of them may be looked at."""
+        x = self.norms[0](h)
+        # an encoder's mask is that of its own tokens, a decoder's that of the tokens it looks at
+        h = h + self.own(x + positions, x + positions, x, mask if self.cross is None else None)
+        if self.cross is not None:
+            h = h + self.cross(self.norms[1](h) + positions, tokens + places, tokens, mask)
+        return h + self.down(jax.nn.relu(self.up(self.norms[-1](h))))
+
+
+class KeypointTransformer(nnx.Module):
+    """Patches in [0, 255] to `Proposals`. See the module docstring."""
+
+    def __init__(self, config: KeypointTransformerConfig, *, rngs: nnx.Rngs):
+        c = self.config = config
+        widths = c.backbone.widths
+        self.backbone = Backbone(c.backbone, rngs=rngs)
+        one = lambda w: conv(w, c.width, size=1, bias=True, rngs=rngs)
+        self.laterals = nnx.List([one(w) for w in widths])
+        self.fine = one(c.width)
+        self.encoder = nnx.List([Layer(c.width, c.heads, False, rngs=rngs) for _ in range(c.encoder)])
+        self.decoder = nnx.List([Layer(c.width, c.heads, True, rngs=rngs) for _ in range(c.decoder)])
+        self.norms = nnx.List([nnx.LayerNorm(c.width, rngs=rngs) for _ in range(2)])  # of tokens, of outputs
+        self.queries = nnx.Param(0.3 * jax.random.normal(rngs.params(), (c.queries + 1, c.width)))
+        self.look = _linear(c.width, c.width, rngs)
+        small = lambda outputs: nnx.Linear(
+            c.width, outputs, kernel_init=jax.nn.initializers.normal(0.02), rngs=rngs
+        )
+        self.place, self.spread, self.seen = small(2), small(2), small(1)
+        self.types, self.category, self.context = (
+            small(c.n_types + 1),
+            small(c.n_categories),
+            small(c.context),
+        )
+
+    def __call__(self, images: Float[Array, "batch size size 3"], mask: Any = None) -> Proposals:
+        """Proposals of every decoder layer, leading axis layer. `mask (batch, token)` bool: parts of the patch that may
+        be looked at (tokens row by row; None: all)."""
+        c = self.config
+        maps = self.backbone(images).maps
+        h: Any = None
+        joined = []  # from coarse to fine
+        for lateral, one in reversed(list(zip(self.laterals, maps, strict=True))):
+            h = lateral(one) if h is None else enlarged(h) + lateral(one)
+            joined.append(h)
+        coarse = joined[min(1, len(joined) - 1)]
+        side, batch = coarse.shape[1], coarse.shape[0]
+        positions = sine_positions(side, c.width)
+        tokens = coarse.reshape(batch, side * side, c.width)
+        for layer in self.encoder:
+            tokens = layer(tokens, positions, mask=mask)
+        tokens = self.norms[0](tokens)
+        # what was learned of the whole image goes into the fine map
+        fine = joined[-1]
+        back = tokens.reshape(batch, side, side, c.width)
+        while back.shape[1] < fine.shape[1]:
+            back = enlarged(back)
+        fine = self.fine(jax.nn.relu(fine + back))
+
+        names = jnp.broadcast_to(self.queries[...], (batch, c.queries + 1, c.width))
+        h = jnp.zeros_like(names)
+        outputs = []
+        for layer in self.decoder:
+            h = layer(h, names, tokens, positions, mask)
+            outputs.append(self.norms[1](h))
+        return self._heads(jnp.stack(outputs), fine, mask)
+
+    def _heads(self, h, fine, mask) -> Proposals:
+        """`h (layer, batch, query, width)`: the last query is that of the context."""
+        c, points, side = self.config, h[..., :-1, :], fine.shape[1]
+        place, look = self.place(points), None
+        if c.place == "heatmap":
+            look = jnp.einsum("lbqw,byxw->lbqyx", self.look(points), fine) * c.width**-0.5
+            weight = jax.nn.softmax(look.reshape(*look.shape[:3], -1), -1).reshape(look.shape)
+            at = (jnp.arange(side) + 0.5) / side - 0.5
+            mean = jnp.stack([weight.sum(-2) @ at, weight.sum(-1) @ at], -1)
+            place = mean + 0.2 * jnp.tanh(place)
+        else:
+            place = REACH * jnp.tanh(place)
+        still = jax.lax.stop_gradient(points)
+        spread = jnp.exp(jnp.clip(self.spread(still) - 3.0, -7, 1))
+        context = h[..., -1, :]
+        return Proposals(
+            place, spread, self.types(points), self.seen(still)[..., 0], self.category(context), self.context(context),
+            look,
+        )  # fmt: skip
