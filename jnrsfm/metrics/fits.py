@@ -35,8 +35,9 @@ def judge_fit(
         result = result.replace(score=spread.astype(np.float32))
     if unsure is not None and isinstance(result, Reconstruction) and result.mirror_margin is not None:
         result = result.replace(mirror_margin=np.where(unsure, 0, result.mirror_margin).astype(np.float32))
-    quality = assess(landmarks, result, heldout=fitted.heldout, reliability=reliability, remarks=remarks)
-    return result, {**quality, "warnings": [*said, *quality["warnings"]]}
+    return result, assess(
+        landmarks, result, heldout=fitted.heldout, reliability=reliability, remarks=remarks, said=said
+    )
 
 
 def score_fit(result: Result, reference: Reconstruction | None) -> dict[str, Any] | None:

@@ -73,6 +73,7 @@ def assess(
     restarts: Any = None,
     reliability: Any = None,
     remarks: Sequence[str] = (),
+    said: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The quality report of a fit, which needs no 3D labels: data that JSON holds, by the checks of the result's type.
 
@@ -87,7 +88,8 @@ def assess(
     fraction of the object's size in the image). `restarts (restart, frame, point, 3)`: camera-frame shapes of
     the fits from other seeds; where absent the reconstruction's `score` serves. `reliability`: what the tracks said of
     their own points (`inputs.Reliability`: `weights`, `doubted`, `noise`). `remarks`: what is wrong with the
-    coordinates, a line each: they lead the warnings, and no fit to them is called anything but poor.
+    coordinates, a line each, and no fit to them is called anything but poor; `said`: lines that lead the warnings, with
+    which no fit is better than fair.
 
     Raises `InputError` where landmarks and reconstruction do not match or a visible point projects nowhere.
     """
@@ -98,6 +100,7 @@ def assess(
         restarts=restarts,
         reliability=reliability,
         remarks=remarks,
+        said=said,
     )
 
 
@@ -109,6 +112,7 @@ def _of_points(
     restarts: Any = None,
     reliability: Any = None,
     remarks: Sequence[str] = (),
+    said: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The quality report of 3D points."""
     if landmarks.points2d.shape[:2] != reconstruction.points3d.shape[:2]:
@@ -131,10 +135,15 @@ def _of_points(
     weights = None if reliability is None else reliability.weights
     return {
         "verdict": verdict.judge(
-            landmarks, reconstruction, report.items, weights, doubtful_input=bool(remarks)
+            landmarks,
+            reconstruction,
+            report.items,
+            weights,
+            doubtful_input=bool(remarks),
+            warned=bool(said or report.warnings),
         ),
         "items": report.items,
-        "warnings": [*remarks, *report.warnings, REPROJECTION_IS_NOT_PROOF],
+        "warnings": [*said, *remarks, *report.warnings, REPROJECTION_IS_NOT_PROOF],
     }
 
 

@@ -167,10 +167,11 @@ _GOOD, _POOR = 0.08, 0.2  # expected error
 
 def judge(
     landmarks: Landmarks, result: Reconstruction, items: Sequence[Mapping[str, Any]], weights: Any = None, *,
-    doubtful_input: bool = False,
+    doubtful_input: bool = False, warned: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`{"word", "text", "error", "low", "high", "reasons", "frames"}`: good, fair or poor; one line on why;
-    the expected normalised error with its interval, fractions; what spoils it; frames to look at first."""
+    the expected normalised error with its interval, fractions; what spoils it; frames to look at first. `warned`: the
+    quality report has warnings, with which no fit is better than fair."""
     found = evidence(landmarks, result, weights)
     expected = predict(found)
     grave, reasons = (["the coordinates look wrong (see the first warning)"] if doubtful_input else []), []
@@ -199,6 +200,8 @@ def judge(
         reasons.append(f"{len(weak)} frames may be reflected in depth")
     for name in (str(i["name"]) for i in items if i["verdict"] == "poor"):  # good is what has no poor item
         reasons.append(_SPOILS.get(name, f"{name.replace('_', ' ')} is poor"))
+    if warned and not reasons:
+        reasons.append("read the warnings")
     if expected.error > _POOR or grave:
         word = "poor"
     else:

@@ -219,8 +219,6 @@ def summarise(quality: Mapping | None) -> tuple[str, str]:
     worst = worst_verdict(quality)
     told = (quality or {}).get("verdict")
     if told:
-        if told["word"] == "good" and alerts(quality):
-            return "fair", "The checks that need no 3D labels found it good, but read the warnings."
         return str(told["word"]), f"{str(told['text']).capitalize()}."
     named = ", ".join(c.name for c in checks(quality) if c.verdict == worst)
     if worst == "poor":

@@ -8,6 +8,7 @@ import pytest
 
 from jnrsfm import datasets, metrics
 from jnrsfm.metrics import verdict
+from jnrsfm.report.summary import summarise
 
 pytestmark = pytest.mark.fast
 
@@ -42,6 +43,14 @@ def test_right_shapes_are_expected_to_be_better_than_wrong_ones():
     assert good["low"] < good["error"] < good["high"]
     assert good["text"].startswith("good: no check speaks against it")
     json.dumps(good)
+
+
+def test_with_a_warning_no_fit_is_better_than_fair_on_the_page_as_on_the_command_line():
+    landmarks, truth = walk()
+    report = metrics.assess(landmarks, truth, said=["Left and right change sides in 3 frames."])
+    assert report["verdict"]["word"] == summarise(report)[0] == "fair"
+    assert "read the warnings" in report["verdict"]["text"]
+    assert report["warnings"][0].startswith("Left and right")
 
 
 def test_noise_is_said_first(rng):
