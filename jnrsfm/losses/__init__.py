@@ -7,7 +7,6 @@ from jnrsfm.losses.distillation import code_bound as code_bound
 from jnrsfm.losses.distillation import code_terms as code_terms
 from jnrsfm.losses.distillation import projected_code as projected_code
 from jnrsfm.losses.low_rank import low_rank_cost as low_rank_cost
-from jnrsfm.losses.matching import MatchingCost as MatchingCost
 from jnrsfm.losses.matching import matched as matched
 from jnrsfm.losses.matching import matching_cost as matching_cost
 from jnrsfm.losses.reprojection import pseudo_huber as pseudo_huber

@@ -16,7 +16,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, Float, Int
 
 MatchingCost = Literal["probability", "cross-entropy"]
@@ -46,6 +45,8 @@ def matching_cost(
 def matched(cost: Float[Array, "*batch query type"]) -> Int[Array, "*batch type"]:
     """The query of each type, all different, at the least total cost (at least as many queries as types). A cost that
     is not finite counts as the largest finite one there is, so that a diverged step does not hang the search."""
+    import optax  # here alone: the other losses need no network library
+
     *batch, n_queries, n_types = cost.shape
     if n_queries < n_types:
         raise ValueError(f"{n_queries} queries cannot answer for {n_types} types")

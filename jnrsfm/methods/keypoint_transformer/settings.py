@@ -5,7 +5,7 @@ from typing import Literal
 
 from jnrsfm.errors import InputError
 from jnrsfm.inputs.crops import Augmentation
-from jnrsfm.losses import MatchingCost
+from jnrsfm.losses.matching import MatchingCost
 from jnrsfm.methods.multicategory import MultiCategory
 from jnrsfm.models.vision import BackboneConfig, KeypointTransformerConfig, PlaceKind
 from jnrsfm.training import TrainConfig
