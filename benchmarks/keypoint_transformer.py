@@ -6,7 +6,7 @@ Four categories of 19 to 28 keypoints, patches of 64 pixels, batch 32, the defau
 last phase (patches cut and coloured, transformer, matching, lifter, gradient), in a loop on the device. Its parts, each
 compiled for itself and run in the same rounds: *backbone*: forward and backward of the convolutions alone;
 *transformer*: of the whole detector, less the backbone; *matching* of every decoder layer; *lifter*: forward and
-backward on places at hand. Lifting: one canvas to category, keypoints and 3D.
+backward on places at given. Lifting: one canvas to category, keypoints and 3D.
 """
 
 import jax
@@ -18,7 +18,7 @@ from jnrsfm.inputs import crops
 from jnrsfm.inputs.category_samples import Samples as LifterSamples
 from jnrsfm.losses import matched
 from jnrsfm.methods.keypoint_transformer import KeypointTransformer, System, SystemConfig
-from jnrsfm.methods.keypoint_transformer.network import Objective, Samples, Slots, chosen_places, hand_over
+from jnrsfm.methods.keypoint_transformer.network import Objective, Samples, Slots, chosen_places, lifter_input
 from jnrsfm.methods.multicategory.network import Networks
 from jnrsfm.methods.multicategory.objectives import Objectives
 from jnrsfm.models.functional import Network
@@ -93,8 +93,8 @@ def main(argv: list[str] | None = None) -> dict:
     context = f32(BATCH, config.context)
 
     def lifting(p, b, k):
-        hand = hand_over(b.points, logits, context, layout)
-        return total(lifter.lift(p, state, hand.points, hand.weights, "frozen", hand.context)[0])
+        given = lifter_input(b.points, logits, context, layout)
+        return total(lifter.lift(p, state, given.points, given.weights, "frozen", given.context)[0])
 
     functions = {
         "together": step,
@@ -109,8 +109,8 @@ def main(argv: list[str] | None = None) -> dict:
         found = jax.tree.map(lambda x: x[-1], system.detector.module(params["detector"], {})(images))
         kind = jnp.argmax(found.category, -1)
         place = chosen_places(found, jnp.asarray(slots.defined)[kind])[0]
-        hand = hand_over(place, found.category, found.context, layout)
-        return lifter.lift(params["nets"], state, hand.points, hand.weights, "frozen", hand.context)[0]
+        given = lifter_input(place, found.category, found.context, layout)
+        return lifter.lift(params["nets"], state, given.points, given.weights, "frozen", given.context)[0]
 
     functions["photograph"] = compile_for(photograph, params, data.canvas[:1])[0]
     times = alternate(functions, rounds)

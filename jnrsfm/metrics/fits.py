@@ -24,7 +24,7 @@ def judge_fit(
     """The result of a fit (`methods.Fitted`) with its uncertainty, the spread over restarts, and its quality report.
 
     `reliability`: what the tracks said of their points (`assess`); `unsure (frame,)`: frames whose margin of the depth
-    reflection is put to 0; `remarks`: what is wrong with the coordinates (`assess`); `said`: lines that lead the
+    reflection is put to 0; `remarks`: what is wrong with the coordinates (`assess`); `said`: further
     warnings.
     """
     result = fitted.reconstruction

@@ -88,8 +88,8 @@ def assess(
     fraction of the object's size in the image). `restarts (restart, frame, point, 3)`: camera-frame shapes of
     the fits from other seeds; where absent the reconstruction's `score` serves. `reliability`: what the tracks said of
     their own points (`inputs.Reliability`: `weights`, `doubted`, `noise`). `remarks`: what is wrong with the
-    coordinates, a line each, and no fit to them is called anything but poor; `said`: lines that lead the warnings, with
-    which no fit is better than fair.
+    coordinates, a line each: they lead the warnings, and no fit to them is called anything but poor; `said`: lines that
+    come next, with which no fit is better than fair.
 
     Raises `InputError` where landmarks and reconstruction do not match or a visible point projects nowhere.
     """
@@ -143,7 +143,7 @@ def _of_points(
             warned=bool(said or report.warnings),
         ),
         "items": report.items,
-        "warnings": [*said, *remarks, *report.warnings, REPROJECTION_IS_NOT_PROOF],
+        "warnings": [*remarks, *said, *report.warnings, REPROJECTION_IS_NOT_PROOF],
     }
 
 

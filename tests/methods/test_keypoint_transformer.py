@@ -1,4 +1,4 @@
-"""The keypoint transformer: its network, the hand-over to the lifter, and a small training on rendered figures."""
+"""The keypoint transformer: its network, the input of the lifter, and a small training on rendered figures."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ from jnrsfm.methods import keypoint_transformer as kt
 from jnrsfm.methods.keypoint_transformer.network import (
     Slots,
     chosen_places,
-    hand_over,
+    lifter_input,
     patch_rotation,
     type_targets,
 )
@@ -127,10 +127,10 @@ def test_types_are_asked_of_the_matched_queries():
 
 
 @pytest.mark.fast
-def test_the_hand_over_is_centred_of_size_one_and_soft(rng):
+def test_the_lifter_input_is_centred_of_size_one_and_soft(rng):
     layout = jnp.asarray(Slots.of(KEYPOINTS, PAIRS).layout(5))
     place = jnp.asarray(rng.normal(size=(2, 3, 2)), jnp.float32)
-    sure = hand_over(place, jnp.array([[50.0, 0.0], [0.0, 50.0]]), None, layout)
+    sure = lifter_input(place, jnp.array([[50.0, 0.0], [0.0, 50.0]]), None, layout)
     np.testing.assert_allclose(sure.weights, KEYPOINTS, atol=1e-6)
     own = np.asarray(place[1, :2])
     middle = own.mean(0)
@@ -138,7 +138,7 @@ def test_the_hand_over_is_centred_of_size_one_and_soft(rng):
     size = np.sqrt(((own - middle) ** 2).sum(1).mean())
     np.testing.assert_allclose(sure.points[1, 2:4], (own - middle) / size, atol=1e-4)
     assert (np.asarray(sure.points)[~KEYPOINTS] == 0).all()
-    half = hand_over(place, jnp.zeros((2, 2)), None, layout)
+    half = lifter_input(place, jnp.zeros((2, 2)), None, layout)
     np.testing.assert_allclose(half.weights[0], [0.5, 0.5, 1.0, 0.5, 0.0], atol=1e-6)
     # point 2 is the third type of the one category and the first of the other
     moved = np.asarray(half.points[0, 2] * half.unit[0] + half.middle[0])

@@ -111,17 +111,16 @@ def fit(
         nets = params["nets"]
 
     pairs = lambda x: () if x is None else tuple((int(a), int(b)) for a, b in np.asarray(x))
-    weights = {
+    found = found_2d(detector, params["detector"], canvas, where, slots)
+    arrays = {
         "detector": params["detector"],
         "lifter": lifter.model | {"nets": nets},
-        "confident": jnp.zeros(1),
+        "confident": jnp.asarray(np.quantile(found.confidence, [0.01]), jnp.float32),
     }
-    build = lambda p: KeypointTransformerModel(
-        system, p, Normalizer("weak-perspective", "rms"), landmarks.names, lifter.mirror, lifter.categories,
+    model = KeypointTransformerModel(
+        system, arrays, Normalizer("weak-perspective", "rms"), landmarks.names, lifter.mirror, lifter.categories,
         bool(config.context and joint), pairs(landmarks.edges), pairs(landmarks.symmetric),
     )  # fmt: skip
-    found = found_2d(detector, params["detector"], canvas, where, slots)
-    model = build(weights | {"confident": jnp.asarray(np.quantile(found.confidence, [0.01]), jnp.float32)})
     whole = found if len(labelled) == len(images) else model.find(images)
     item, about = _heldout(found, chosen.landmarks, samples, boxes, slots, where, lifter)
     return Fitted(model.reconstruct(landmarks, whole), model, item, diagnostics=diagnostics | about)

@@ -1,4 +1,4 @@
-"""What the keypoint transformer trains: patches in; proposals matched to labels; and the hand-over to the lifter."""
+"""What the keypoint transformer trains: patches in; proposals matched to labels; and the input of the lifter."""
 
 from typing import Any, NamedTuple
 
@@ -85,7 +85,7 @@ def of_matched(values, match):
     return jnp.take_along_axis(values, index, match.ndim - 1)
 
 
-class Hand(NamedTuple):
+class LifterInput(NamedTuple):
     """What the lifter gets of a batch: `points (image, point, 2)` centred and of size 1, 0 where nothing is; `weights
     (image, point)`: probability that the object has the point; `unit (image,)` and `middle (image, 2)` in the units of
     the places; `context (image, number)` or None."""
@@ -97,7 +97,7 @@ class Hand(NamedTuple):
     context: Any
 
 
-def hand_over(place, category, context, layout) -> Hand:
+def lifter_input(place, category, context, layout) -> LifterInput:
     """Places `(image, type, 2)` and logits `category (image, category)` in the blocks of the lifter, softly: a point
     weighs as its category is likely. `layout (category, type, point)`: `Slots.layout`."""
     chance = jax.nn.softmax(category, -1)
@@ -108,7 +108,7 @@ def hand_over(place, category, context, layout) -> Hand:
     total = jnp.maximum(weights.sum(-1), 1e-6)
     unit = jnp.sqrt(jnp.sum(weights * jnp.sum(gap**2, -1), -1) / total + 1e-8)
     points = jnp.where(weights[..., None] > 1e-4, gap / unit[:, None, None], 0.0)
-    return Hand(points, weights, unit, middle[..., 0, :], context)
+    return LifterInput(points, weights, unit, middle[..., 0, :], context)
 
 
 def patch_rotation(maps, rotation, mirror):
@@ -227,20 +227,20 @@ class Objective:
         loss, metrics, match = self.detection(proposals, target, batch.category, hyper)
         last = jax.tree.map(lambda x: x[-1], proposals)
         context = last.context if self.config.context else None
-        hand = hand_over(of_matched(last.place, match[-1]), last.category, context, self.layout)
+        given = lifter_input(of_matched(last.place, match[-1]), last.category, context, self.layout)
         if self.config.lifter == "procrustean":
-            cost, more = self._turns(params["nets"], model_state, hand, batch, maps, keys[1], hyper)
+            cost, more = self._turns(params["nets"], model_state, given, batch, maps, keys[1], hyper)
         else:
-            cost, more = self._cycle(params["nets"], model_state, hand, target, batch, keys[1])
+            cost, more = self._cycle(params["nets"], model_state, given, target, batch, keys[1])
         return loss + self.config.lift_weight * cost, (metrics | more, model_state)
 
     def _lift(self, nets, state, points, weights, context):
         return self.lifter.lift(nets, state, points, weights, "frozen", context)[0]
 
-    def _turns(self, nets, state, hand: Hand, batch: Samples, maps, key, hyper):
+    def _turns(self, nets, state, given: LifterInput, batch: Samples, maps, key, hyper):
         """The rotation of what was found against that of the labels' fit, turned and flipped as the patch is; and the
         lifter's own loss on synthetic views, without context."""
-        out = self._lift(nets, state, hand.points, hand.weights, hand.context)
+        out = self._lift(nets, state, given.points, given.weights, given.context)
         mirror = jnp.asarray(self.mirrors, jnp.float32)[batch.category]
         wanted = patch_rotation(maps, batch.lifter.rotation, mirror)
         square = jnp.sum((out.rotation - wanted) ** 2, (-2, -1))
@@ -250,7 +250,7 @@ class Objective:
         other, _ = self.objectives.synthetic_view_loss(nets, state, batch.lifter, key, hyper)
         return cost + other, {"camera": cost}
 
-    def _cycle(self, nets, state, hand: Hand, target, batch: Samples, key):
+    def _cycle(self, nets, state, given: LifterInput, target, batch: Samples, key):
         """Reprojection, camera and shape losses of section 4.2: the camera is asked for without the context, which
         knows the image's own."""
         points, labelled, _ = target
@@ -258,8 +258,8 @@ class Objective:
         xy = jnp.einsum("bkp,bkd->bpd", there, points)
         weights = jnp.einsum("bkp,bk->bp", there, labelled.astype(jnp.float32))
         own = there.sum(1)
-        unit = jax.lax.stop_gradient(hand.unit)[:, None, None]
-        out = self._lift(nets, state, hand.points, hand.weights, hand.context)
+        unit = jax.lax.stop_gradient(given.unit)[:, None, None]
+        out = self._lift(nets, state, given.points, given.weights, given.context)
         shape = out.shape * own[..., None]
         huber = lambda square, w: (
             jnp.sum(w * pseudo_huber(square, scale=0.01)) / jnp.maximum(jnp.sum(w), 1e-6)
@@ -270,17 +270,11 @@ class Objective:
         image = jnp.einsum("bpj,bij->bpi", shape, turn[:, :2])
         image = jnp.where(own[..., None] > 0, image - masked_mean(image, own), 0.0)
         blind = self._lift(nets, state, image, own, None)
-        again = self._lift(nets, state, image, own, hand.context)
+        again = self._lift(nets, state, image, own, given.context)
         camera = jnp.mean(pseudo_huber(jnp.sum((blind.rotation - turn) ** 2, (-2, -1)), scale=0.01))
         same = huber(jnp.sum((again.shape - shape) ** 2, -1), own)
-        weight = self.lifter_weight
-        cost = projected + weight * (camera + same)
+        cost = projected + self.config.lifter_config().cycle_weight * (camera + same)
         return 10 * cost, {"reprojection": projected, "camera": camera, "shape": same}
-
-    @property
-    def lifter_weight(self) -> float:
-        """Weight of the cycle's losses."""
-        return self.config.lifter_config().cycle_weight
 
     def criteria(self, params, model_state, batch: Samples, hyper):
         """Distances of labels and of held-out labels in crop units, without augmentation."""
