@@ -259,3 +259,42 @@ def main(argv: Sequence[str], here: Path, cases: Sequence[Case], write_tables: C
         return 2
     write_tables()
     return 0
+
+
+class Work(NamedTuple):
+    """A case that is more than one fit of a landmark file: what `set` and `setting` its row names, the method, and
+    `run() -> dict`, which does all and gives the row's own part."""
+
+    set: str
+    setting: str
+    method: str
+    run: Callable[[], dict[str, Any]]
+
+
+def main_of_works(
+    argv: Sequence[str], here: Path, works: dict[str, Work], write_tables: Callable[[], None]
+) -> int:
+    """Run the works named, or those without a result, then write the tables; `--tables`: only these. The seed of a row
+    is the digit that its name ends with."""
+    if unknown := [n for n in argv if n not in works and n != "--tables"]:
+        print(f"unknown case {unknown[0]!r}: choose from {', '.join(works)}", file=sys.stderr)
+        return 2
+    todo = [n for n in argv if n != "--tables"]
+    if not argv:
+        todo = [n for n in works if not (here / "results" / f"{n}.json").is_file()]
+    for number, name in enumerate(todo, 1):
+        print(f"[{number}/{len(todo)}] {name}", file=sys.stderr, flush=True)
+        work, wall, cpu = works[name], time.monotonic(), time.process_time()
+        found = work.run()
+        row = {
+            "set": work.set, "setting": work.setting, "method": work.method, "camera": "weak-perspective",
+            "protocols": {}, "seconds": round(time.monotonic() - wall, 1),
+            "cpu_seconds": round(time.process_time() - cpu, 1), "device": device(), "headline": False,
+            "seed": int(name[-1]) if name[-1].isdigit() else 0,
+            "command": f"python -m experiments.{here.name}.run {name}",
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        }  # fmt: skip
+        write(here / "results" / f"{name}.json", row | found)
+    write_tables()
+    return 0

@@ -111,3 +111,25 @@ def test_old_names_of_a_result_are_read():
     assert tables.stored({"facts": {"rank": 3}}, "diagnostics") == {"rank": 3}
     assert tables.stored({"card": None, "quality": {"a": 1}}, "quality") == {"a": 1}
     assert tables.stored({}, "quality") == {}
+
+
+def test_works_leave_rows_with_what_made_them(tmp_path, capsys):
+    asked = []
+    works = {
+        f"some_{i}": harness.Work("a set", "a setting", "pnd", lambda i=i: {"train": {"depth": i}})
+        for i in (0, 3)
+    }
+    run = lambda *argv: harness.main_of_works(argv, tmp_path, works, lambda: asked.append(argv))
+    assert run("some_3") == 0
+    row = json.loads((tmp_path / "results" / "some_3.json").read_text())
+    assert row["train"] == {"depth": 3}
+    assert (row["seed"], row["command"]) == (3, f"python -m experiments.{tmp_path.name}.run some_3")
+    assert {"device", "date", "versions", "cpu_seconds"} <= set(row)
+    assert run() == 0  # what has no result yet
+    assert (tmp_path / "results" / "some_0.json").is_file()
+    capsys.readouterr()
+    assert run("--tables") == 0
+    assert capsys.readouterr().err == ""
+    assert run("nonsense") == 2
+    assert "unknown case 'nonsense'" in capsys.readouterr().err
+    assert asked == [("some_3",), (), ("--tables",)]

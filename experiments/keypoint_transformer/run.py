@@ -12,19 +12,14 @@ network; `real_<set>`: that set alone. A result is `results/<case>.json`. Nothin
 import dataclasses
 import json
 import os
-import platform
 import sys
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 import jnrsfm
-from experiments.harness import device, write
+from experiments.harness import Work, main_of_works
 from experiments.keypoint_transformer import sets
 from experiments.student.run import without_labels
 from experiments.tables import markdown, replace_between
@@ -35,6 +30,7 @@ from jnrsfm.methods.keypoint_transformer import Found2D, KeypointTransformerMode
 from jnrsfm.methods.student import pck
 from jnrsfm.types import LabelledImages
 
+METHOD = KeypointTransformerModel.METHOD
 HERE = Path(__file__).resolve().parent
 TRAIN, TEST, STEPS, REAL_STEPS = 4000, 400, 1500, 900
 HOW = {"apart": {"together": 0.0}, "plain": {"context": 0}, "context": {}}
@@ -157,39 +153,22 @@ def real(which: str | None, seed: int) -> dict[str, Any]:
     return result | {"config": to_plain(config)}
 
 
-def _cases() -> dict[str, tuple[str, str, Callable[[], dict[str, Any]]]]:
-    """Name to (set, setting, what to run)."""
-    cases: dict[str, tuple[str, str, Callable[[], dict[str, Any]]]] = {}
+def _cases() -> dict[str, Work]:
+    """The works by name."""
+    cases: dict[str, Work] = {}
     about = f"rendered figures of {len(sets.KINDS)} kinds, {TRAIN} images"
     for seed in (0, 1, 2):
         for lifter in ("ours", "procrustean"):
             for how in HOW:
                 run = lambda lifter=lifter, how=how, seed=seed: rendered(lifter, how, seed)
-                cases[f"{lifter}_{how}_{seed}"] = (about, f"lifter {lifter}, {how}", run)
-    cases["real_together"] = ("six real sets", "one network", lambda: real(None, 0))
+                cases[f"{lifter}_{how}_{seed}"] = Work(about, f"lifter {lifter}, {how}", METHOD, run)
+    cases["real_together"] = Work("six real sets", "one network", METHOD, lambda: real(None, 0))
     for name in sets.REAL:
-        cases[f"real_{name}"] = (name, "a network of its own", lambda name=name: real(name, 0))
+        cases[f"real_{name}"] = Work(name, "a network of its own", METHOD, lambda name=name: real(name, 0))
     return cases
 
 
 CASES = _cases()
-
-
-def run(name: str) -> dict[str, Any]:
-    """One case, with what a result file holds."""
-    about, setting, work = CASES[name]
-    wall, cpu = time.monotonic(), time.process_time()
-    found = work()
-    return {
-        "set": about, "setting": setting, "method": "keypoint-transformer", "camera": "weak-perspective",
-        "protocols": {}, "seconds": round(time.monotonic() - wall, 1),
-        "cpu_seconds": round(time.process_time() - cpu, 1), "device": device(), "headline": False,
-        "seed": int(name[-1]) if name[-1].isdigit() else 0,
-        "command": f"python -m experiments.keypoint_transformer.run {name}",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
-        **found,
-    }  # fmt: skip
 
 
 def write_tables() -> None:
@@ -227,18 +206,5 @@ def write_tables() -> None:
     (HERE / "README.md").write_text(text)
 
 
-def main(arguments: list[str]) -> None:
-    """Run the named cases, or those without a result; then the tables."""
-    if arguments != ["--tables"]:
-        unknown = set(arguments) - set(CASES)
-        if unknown:
-            raise SystemExit(f"unknown case {', '.join(sorted(unknown))}: choose from {', '.join(CASES)}")
-        todo = arguments or [n for n in CASES if not (HERE / "results" / f"{n}.json").is_file()]
-        for number, name in enumerate(todo, 1):
-            print(f"[{number}/{len(todo)}] {name}", file=sys.stderr, flush=True)
-            write(HERE / "results" / f"{name}.json", run(name))
-    write_tables()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main_of_works(sys.argv[1:], HERE, CASES, write_tables))

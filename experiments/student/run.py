@@ -12,19 +12,14 @@ fifth held out. A result is `results/<case>.json`. Nothing is chosen by 3D.
 import dataclasses
 import json
 import os
-import platform
 import sys
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 import jnrsfm
-from experiments.harness import device, write
+from experiments.harness import Work, main_of_works
 from experiments.student import scores, sets
 from experiments.tables import markdown, replace_between
 from jnrsfm.config import to_plain
@@ -109,48 +104,34 @@ def real(name: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _cases() -> dict[str, tuple[str, str, str, Callable[[], dict[str, Any]]]]:
-    """Name to (set, setting, method, what to run)."""
+def _cases() -> dict[str, Work]:
+    """The works by name."""
     people = f"rendered people, {CLIPS * SEEN} images"
     about = {
         "exact": "exact labels", "clicked": "20 % of the labels missing, noise 2 %",
         "sparse": "40 % of the labels missing, noise 2 %",
     }  # fmt: skip
-    cases: dict[str, tuple[str, str, str, Callable[[], dict[str, Any]]]] = {}
+    cases: dict[str, Work] = {}
     for labels in LABELS:
-        cases[f"teacher_{labels}"] = (people, about[labels], "pnd", lambda labels=labels: teacher(labels, 0))
+        cases[f"teacher_{labels}"] = Work(
+            people, about[labels], "pnd", lambda labels=labels: teacher(labels, 0)
+        )
     wanted = [("clicked", s) for s in (0, 1, 2)] + [("exact", 0), ("sparse", 0)]
     for labels, seed in wanted:
         for distill in ("depths", "conditional"):
             config = Student(distill=distill, steps=STEPS, locate="no")  # type: ignore[arg-type]
             run = lambda labels=labels, config=config, seed=seed: student(labels, config, seed)
             name = f"rendered_{labels}_{distill}_{seed}"
-            cases[name] = (people, f"{about[labels]}; {distill}", "student", run)
+            cases[name] = Work(people, f"{about[labels]}; {distill}", "student", run)
     prn = PrnImages(steps=STEPS, locate="no")
-    cases["prn_labels"] = (people, "exact labels, landmarks alone", "prn", lambda: prn_on_labels(0))
-    cases["prn_images"] = (people, "exact labels", "prn-images", lambda: student("exact", prn, 0))
+    cases["prn_labels"] = Work(people, "exact labels, landmarks alone", "prn", lambda: prn_on_labels(0))
+    cases["prn_images"] = Work(people, "exact labels", "prn-images", lambda: student("exact", prn, 0))
     for name in sets.REAL:
-        cases[f"real_{name}"] = (name, "last fifth held out", "student", lambda name=name: real(name, 0))
+        cases[f"real_{name}"] = Work(name, "last fifth held out", "student", lambda name=name: real(name, 0))
     return cases
 
 
 CASES = _cases()
-
-
-def run(name: str) -> dict[str, Any]:
-    """One case, with what a result file holds."""
-    about, setting, method, work = CASES[name]
-    wall, cpu = time.monotonic(), time.process_time()
-    found = work()
-    return {
-        "set": about, "setting": setting, "method": method, "camera": "weak-perspective", "protocols": {},
-        "seconds": round(time.monotonic() - wall, 1), "cpu_seconds": round(time.process_time() - cpu, 1),
-        "device": device(), "headline": False, "seed": int(name[-1]) if name[-1].isdigit() else 0,
-        "command": f"python -m experiments.student.run {name}",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
-        **found,
-    }  # fmt: skip
 
 
 def write_tables() -> None:
@@ -183,18 +164,5 @@ def write_tables() -> None:
     (HERE / "README.md").write_text(text)
 
 
-def main(arguments: list[str]) -> None:
-    """Run the named cases, or those without a result; then the tables."""
-    if arguments != ["--tables"]:
-        unknown = set(arguments) - set(CASES)
-        if unknown:
-            raise SystemExit(f"unknown case {', '.join(sorted(unknown))}: choose from {', '.join(CASES)}")
-        todo = arguments or [n for n in CASES if not (HERE / "results" / f"{n}.json").is_file()]
-        for number, name in enumerate(todo, 1):
-            print(f"[{number}/{len(todo)}] {name}", file=sys.stderr, flush=True)
-            write(HERE / "results" / f"{name}.json", run(name))
-    write_tables()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main_of_works(sys.argv[1:], HERE, CASES, write_tables))
