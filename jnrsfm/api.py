@@ -205,7 +205,7 @@ def fit(
         given, reliability = reweighed(shown) if reweigh else (shown, None)
     fitted = info.fit(given, camera, config, int(seed), session)
     result, quality = metrics.judge_fit(
-        shown, fitted, reliability=reliability, unsure=None if repair_swaps else swaps.frames,
+        shown, fitted, reliability=reliability, exchanged=None if repair_swaps else swaps.frames,
         remarks=io.remarks(shown), said=describe_swaps(swaps, used, repair_swaps),
     )  # fmt: skip
     seconds = round(time.monotonic() - begun, 1)

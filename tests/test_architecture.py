@@ -45,7 +45,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "config", "types", "pixels", "errors",
     },
     "demos": {"api", "datasets", "io", "runs", "inputs", "training", "types", "errors"},
-    "cli": {"", "api", "demos", "report", "methods", "datasets", "io", "metrics", "runs", "config", "types", "errors"},
+    "cli": {
+        "", "api", "demos", "report", "methods", "datasets", "io", "inputs", "metrics", "runs", "config", "types",
+        "errors",
+    },
     "__main__": {"cli"},
     "": {  # jnrsfm/__init__.py
         "api", "demos", "citations", "report", "methods", "training", "factorization", "shape_prior", "models",

@@ -60,14 +60,14 @@ class Clean(Reader):
 
     def run(self) -> Answer:
         """Read, clean, write."""
-        from jnrsfm import io, runs
+        from jnrsfm import inputs, io, runs
 
         if self.gap < 0:
             raise InputError(f"--gap is {self.gap}: it must be 0 or more frames")
         if self.dst.exists() and self.src.exists() and self.dst.samefile(self.src):
             raise InputError(f"{self.dst}: is the input itself: choose another OUT")
         landmarks = read_said([self.src], self.reading)
-        cleaned, found = io.clean(
+        cleaned, found = inputs.clean(
             landmarks,
             outliers=not self.no_outliers,
             swaps=not self.no_swaps,

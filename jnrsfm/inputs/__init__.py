@@ -1,8 +1,9 @@
 """What stands between a record and a batch: normalisation, filling of gaps, augmentation, windows, blocks of
-frames; and what is doubtful in a record: wrong points, empty frames, exchanged sides."""
+frames; what is doubtful in a record: wrong points, empty frames, exchanged sides; and its cleaning on request."""
 
 from jnrsfm.inputs.augmentation import rolled as rolled
 from jnrsfm.inputs.batching import blocks as blocks
+from jnrsfm.inputs.cleaning import clean as clean
 from jnrsfm.inputs.crops import Augmentation as Augmentation
 from jnrsfm.inputs.crops import PatchMap as PatchMap
 from jnrsfm.inputs.crops import Squares as Squares

@@ -154,6 +154,12 @@ def unmoved(batch: tuple[int, ...]) -> PatchMap:
     return PatchMap(eye, jnp.zeros((*batch, 2)), jnp.ones(batch), jnp.zeros(batch, bool))
 
 
+def mirrored(batch: tuple[int, ...]) -> PatchMap:
+    """The map that flips x, left and right points exchanged."""
+    plain = unmoved(batch)
+    return plain._replace(matrix=plain.matrix * jnp.array([[-1.0], [1.0]]), flipped=~plain.flipped)
+
+
 def drawn_maps(key: Any, count: int, how: Augmentation) -> PatchMap:
     """Random maps of `count` samples."""
     keys = jax.random.split(key, 6)

@@ -23,6 +23,7 @@ from jnrsfm.types import Landmarks
 _DOUBT = 6.0  # typical misses
 _OUT = 20.0  # typical misses: not used at all, where the frame has enough other points
 _LEAST = 1e-3  # weight of any other point
+_SWING = 0.125  # of the speed of its neighbours in time, the least of three, which a wrong neighbour does not raise
 _ROUNDING = 2e-3  # of the object's size: nobody's tracks are better
 _OFTEN = 20  # observations from which on a point has a scale of its own
 _FEWEST = 7  # points that a low-rank model of them can say something with
@@ -116,7 +117,7 @@ def _in_time(x: np.ndarray, sequence) -> np.ndarray:
     """Misses of the best of six predictions from the frames about it, over the typical one; NaN where there is none
     and everywhere for frames without an order."""
     n, p, _ = x.shape
-    miss = np.full((n, p), np.nan)
+    miss, speed = np.full((n, p), np.nan), np.full((n, p), np.nan)
     if sequence is None:
         return miss
     sequence = np.asarray(sequence)
@@ -128,4 +129,7 @@ def _in_time(x: np.ndarray, sequence) -> np.ndarray:
         guesses = ((b1 + a1) / 2, 2 * b1 - b2, 2 * a1 - a2, (b2 + a2) / 2, b1, a1)
         for guess in guesses:
             miss[frames] = np.fmin(miss[frames], np.linalg.norm(x[frames] - guess, axis=-1))
-    return miss / _typical(miss)
+        steps = np.linalg.norm([b1 - b2, (a1 - b1) / 2, a2 - a1], axis=-1)
+        speed[frames] = np.fmin(np.fmin(steps[0], steps[1]), steps[2])
+    # A paw that stands most of the time has a small typical miss, and swings fast: where its neighbours move, it may.
+    return miss / (_typical(miss) + _SWING * np.nan_to_num(speed))

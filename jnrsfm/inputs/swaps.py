@@ -20,7 +20,7 @@ from jnrsfm.types import Landmarks
 
 _LAGS = 4
 _SLACK = 0.05  # of the object's size: movement that is no evidence
-_SURE = 0.5  # votes lost were the frame labelled otherwise
+SURE = 0.5  # votes lost were the frame labelled otherwise
 
 
 class Swaps(NamedTuple):
@@ -38,23 +38,33 @@ def find_swaps(landmarks: Landmarks) -> Swaps:
     loss = np.zeros(n)
     if landmarks.symmetric is None or landmarks.sequence is None or not len(np.asarray(landmarks.symmetric)):
         return Swaps(found, loss)
-    pairs = np.asarray(landmarks.symmetric)
-    seen: np.ndarray = np.asarray(np.asarray(landmarks.weights) > 0)
-    seen = np.all(seen[:, pairs], axis=2)  # (frame, pair)
-    x = np.where(seen[..., None, None], np.asarray(landmarks.points2d, np.float64)[:, pairs], 0.0)
+    x = np.where(
+        (np.asarray(landmarks.weights) > 0)[..., None], np.asarray(landmarks.points2d, np.float64), np.nan
+    )
+    sides = x[:, np.asarray(landmarks.symmetric)]
     size = _size(landmarks)
     sequence = np.asarray(landmarks.sequence)
     for clip in np.unique(sequence):
         frames = np.flatnonzero(sequence == clip)
-        lags = min(_LAGS, len(frames) - 1)
-        if lags < 1:
-            continue
-        links = np.zeros((lags, len(frames)))
-        for k in range(1, lags + 1):
-            links[k - 1, k:] = _votes(x[frames], seen[frames], k, _SLACK * size) / k**2
-        mask, loss[frames] = solve_chain(links)
-        found[frames] = np.asarray(mask, bool)
-    return Swaps(found & (loss > _SURE), loss)
+        found[frames], loss[frames] = swaps_of_clip(sides[frames], size)
+    return Swaps(found & (loss > SURE), loss)
+
+
+def swaps_of_clip(
+    sides: Float[np.ndarray, "frame pair 2 2"], size: float
+) -> tuple[Bool[np.ndarray, " frame"], Float[np.ndarray, " frame"]]:
+    """Of one clip, the points of each pair, left and right, NaN where not seen, in the unit of `size`: the frames of
+    the lesser part, and the votes that each frame's other label would lose."""
+    lags = min(_LAGS, len(sides) - 1)
+    if lags < 1:
+        return np.zeros(len(sides), bool), np.zeros(len(sides))
+    seen = np.isfinite(sides).all((2, 3))
+    x = np.where(seen[..., None, None], sides, 0.0)
+    links = np.zeros((lags, len(x)))
+    for k in range(1, lags + 1):
+        links[k - 1, k:] = _votes(x, seen, k, _SLACK * size) / k**2
+    mask, loss = solve_chain(links)
+    return np.asarray(mask, bool), loss
 
 
 def exchanged(landmarks: Landmarks, frames: Bool[np.ndarray, " frame"]) -> Landmarks:

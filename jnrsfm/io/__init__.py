@@ -43,7 +43,6 @@ from jnrsfm.io.arrays import to_xarray as to_xarray
 from jnrsfm.io.checks import check_landmarks as check_landmarks
 from jnrsfm.io.checks import drop_empty as drop_empty
 from jnrsfm.io.checks import usable_frames as usable_frames
-from jnrsfm.io.cleaning import clean as clean
 from jnrsfm.io.converting import convert as convert
 from jnrsfm.io.exporting import Export as Export
 from jnrsfm.io.exporting import Writer as Writer

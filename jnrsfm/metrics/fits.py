@@ -17,15 +17,15 @@ def judge_fit(
     fitted: Any,
     *,
     reliability: Any = None,
-    unsure: np.ndarray | None = None,
+    exchanged: np.ndarray | None = None,
     remarks: Sequence[str] = (),
     said: Sequence[str] = (),
 ) -> tuple[Result, dict[str, Any]]:
     """The result of a fit (`methods.Fitted`) with its uncertainty, the spread over restarts, and its quality report.
 
-    `reliability`: what the tracks said of their points (`assess`); `unsure (frame,)`: frames whose margin of the depth
-    reflection is put to 0; `remarks`: what is wrong with the coordinates (`assess`); `said`: further
-    warnings.
+    `reliability`: what the tracks said of their points (`assess`); `exchanged (frame,)`: frames in which left and right
+    are exchanged and were fitted so, whose margin of the depth reflection is put to 0; `remarks`: what is wrong with
+    the coordinates (`assess`); `said`: further warnings.
     """
     result = fitted.reconstruction
     if fitted.restarts is not None and isinstance(result, Reconstruction):
@@ -33,11 +33,12 @@ def judge_fit(
         if result.scale is not None:  # from camera units to those of the shape
             spread = spread / np.asarray(result.scale)[:, None]
         result = result.replace(score=spread.astype(np.float32))
-    if unsure is not None and isinstance(result, Reconstruction) and result.mirror_margin is not None:
-        result = result.replace(mirror_margin=np.where(unsure, 0, result.mirror_margin).astype(np.float32))
+    if exchanged is not None and isinstance(result, Reconstruction) and result.mirror_margin is not None:
+        result = result.replace(mirror_margin=np.where(exchanged, 0, result.mirror_margin).astype(np.float32))
     return result, assess(
-        landmarks, result, heldout=fitted.heldout, reliability=reliability, remarks=remarks, said=said
-    )
+        landmarks, result, heldout=fitted.heldout, reliability=reliability, exchanged=exchanged, remarks=remarks,
+        said=said,
+    )  # fmt: skip
 
 
 def score_fit(result: Result, reference: Reconstruction | None) -> dict[str, Any] | None:

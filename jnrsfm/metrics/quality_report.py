@@ -72,6 +72,7 @@ def assess(
     heldout: Mapping[str, Any] | None = None,
     restarts: Any = None,
     reliability: Any = None,
+    exchanged: Any = None,
     remarks: Sequence[str] = (),
     said: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -87,7 +88,8 @@ def assess(
     "note"}`, error and baseline (a prediction without any 3D) in the same unit (`"unit"`, by default a
     fraction of the object's size in the image). `restarts (restart, frame, point, 3)`: camera-frame shapes of
     the fits from other seeds; where absent the reconstruction's `score` serves. `reliability`: what the tracks said of
-    their own points (`inputs.Reliability`: `weights`, `doubted`, `noise`). `remarks`: what is wrong with the
+    their own points (`inputs.Reliability`: `weights`, `doubted`, `noise`). `exchanged (frame,)`: frames in which left
+    and right are exchanged and were fitted so. `remarks`: what is wrong with the
     coordinates, a line each: they lead the warnings, and no fit to them is called anything but poor; `said`: lines that
     come next, with which no fit is better than fair.
 
@@ -99,6 +101,7 @@ def assess(
         heldout=heldout,
         restarts=restarts,
         reliability=reliability,
+        exchanged=exchanged,
         remarks=remarks,
         said=said,
     )
@@ -111,6 +114,7 @@ def _of_points(
     heldout: Mapping[str, Any] | None = None,
     restarts: Any = None,
     reliability: Any = None,
+    exchanged: Any = None,
     remarks: Sequence[str] = (),
     said: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -141,6 +145,7 @@ def _of_points(
             weights,
             doubtful_input=bool(remarks),
             warned=bool(said or report.warnings),
+            exchanged=exchanged,
         ),
         "items": report.items,
         "warnings": [*remarks, *said, *report.warnings, REPROJECTION_IS_NOT_PROOF],

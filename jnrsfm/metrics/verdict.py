@@ -162,16 +162,18 @@ _NO_TURN = math.radians(8.0)
 _FLAT = 0.12  # depth over width
 _THIN = 0.1  # third extent over the second: a flat thing, which looks the same reflected in depth
 _ONE_SIDED = 0.5  # of the left-right pairs
+_EXCHANGED = 0.02  # of the frames: the shape of a whole set bends to make sense of them
 _GOOD, _POOR = 0.08, 0.2  # expected error
 
 
 def judge(
     landmarks: Landmarks, result: Reconstruction, items: Sequence[Mapping[str, Any]], weights: Any = None, *,
-    doubtful_input: bool = False, warned: bool = False,
+    doubtful_input: bool = False, warned: bool = False, exchanged: Any = None,
 ) -> dict[str, Any]:  # fmt: skip
     """`{"word", "text", "error", "low", "high", "reasons", "frames"}`: good, fair or poor; one line on why;
     the expected normalised error with its interval, fractions; what spoils it; frames to look at first. `warned`: the
-    quality report has warnings, with which no fit is better than fair."""
+    quality report has warnings, with which no fit is better than fair. `exchanged (frame,)`: frames in which left and
+    right are exchanged and were fitted so."""
     found = evidence(landmarks, result, weights)
     expected = predict(found)
     grave, reasons = (["the coordinates look wrong (see the first warning)"] if doubtful_input else []), []
@@ -190,6 +192,9 @@ def judge(
         grave.append(
             "one side of the body is hidden: nothing tells a left step from a right one reflected in depth"
         )
+    sides = 0 if exchanged is None else int(np.asarray(exchanged).sum())
+    if sides > _EXCHANGED * len(np.asarray(landmarks.points2d)):
+        grave.append(f"left and right change sides in {sides} frames: exchange them back")
     if found.depth < _FLAT:
         reasons.append("the shapes are nearly flat")
     margin = result.mirror_margin

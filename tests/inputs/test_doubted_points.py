@@ -38,6 +38,12 @@ def test_jumps_are_found_and_clean_points_keep_their_weight(rng):
     assert (found.weights > 0).sum(1).min() >= 7
 
 
+@pytest.mark.fast
+def test_a_paw_that_stands_and_swings_is_no_wrong_point():
+    clean, _ = datasets.make("quadruped", seed=1, frames=240, clips=2, view="orbit", degrees_per_frame=2.0)
+    assert reliability(clean).doubted.sum() <= 3
+
+
 def test_without_an_order_the_other_points_are_the_only_witness(rng):
     bad, wrong = spoiled(walk()[0].replace(sequence=None), rng)
     found = reliability(bad)

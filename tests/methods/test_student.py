@@ -15,7 +15,7 @@ from jnrsfm.inputs import crops
 from jnrsfm.inputs.crops import Augmentation
 from jnrsfm.methods import PrnImages, Student
 from jnrsfm.methods.student import StudentModel, locator, samples_of
-from jnrsfm.methods.student.network import Objective
+from jnrsfm.methods.student.network import Objective, found_poses
 from jnrsfm.methods.student.teacher import run_teacher
 from jnrsfm.training import Session
 from jnrsfm.types import LabelledImages, Landmarks
@@ -115,6 +115,19 @@ def test_one_photograph_and_any_block_give_the_same(trained):
     np.testing.assert_allclose(
         np.asarray(one.camera_points[0]), np.asarray(whole.camera_points[5]), rtol=2e-3, atol=2e-3
     )
+
+
+def test_a_mirrored_photograph_gives_the_mirrored_points(trained):
+    images, _, result, _ = trained
+    model, swap = result.model.model, (1, 0, 3, 2, 4)
+    where = crops.squares(crops.label_boxes(images), images.pixels.sizes)
+    canvas = crops.canvases(images, where, SIZE)
+    points, spread = found_poses(model.network, model.params["pose"], canvas, swap)
+    other, wide = found_poses(model.network, model.params["pose"], canvas[:, :, ::-1].copy(), swap)
+    np.testing.assert_allclose(other[:, swap] * [-1, 1, 1], points, atol=1e-4)
+    np.testing.assert_allclose(wide[:, swap], spread, atol=1e-4)
+    plain, _ = found_poses(model.network, model.params["pose"], canvas)
+    assert np.abs(plain - points).max() > 1e-3
 
 
 def test_what_is_stored_at_a_hidden_label_does_not_matter(trained):

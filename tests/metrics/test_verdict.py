@@ -53,6 +53,14 @@ def test_with_a_warning_no_fit_is_better_than_fair_on_the_page_as_on_the_command
     assert report["warnings"][0].startswith("Left and right")
 
 
+@pytest.mark.parametrize(("count", "word"), [(1, "good"), (3, "poor")])
+def test_sides_that_change_and_were_fitted_so_spoil_a_fit(count, word):
+    landmarks, truth = walk()
+    found = metrics.assess(landmarks, truth, exchanged=np.arange(60) < count)["verdict"]
+    assert found["word"] == word
+    assert ("left and right change sides in 3 frames" in found["text"]) == (word == "poor")
+
+
 def test_noise_is_said_first(rng):
     landmarks, truth = walk()
     noise = rng.normal(size=(60, 19, 2)).astype(np.float32)

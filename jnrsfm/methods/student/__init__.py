@@ -76,7 +76,15 @@ class StudentModel(NetworkModel):
             boxes[unknown] = self._located(part)
         where = crops.squares(boxes, images.pixels.sizes)
         canvas = crops.canvases(images, where, self.network.config.size)
-        return self.record(images, where, *found_poses(self.network, self.params["pose"], canvas))
+        return self.record(images, where, *self._poses(canvas))
+
+    def _poses(self, canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points and spreads in crop units."""
+        swap: tuple[int, ...] = ()
+        if self.symmetric:
+            order = crops.swap_of(self.network.config.n_points, np.array(self.symmetric))
+            swap = tuple(int(p) for p in order)
+        return found_poses(self.network, self.params["pose"], canvas, swap)
 
     def _located(self, images: LabelledImages) -> np.ndarray:
         """Boxes of photographs without one: the locator's, then around the points that are found there."""
@@ -84,7 +92,7 @@ class StudentModel(NetworkModel):
         size = self.network.config.size
         boxes = locator.found_boxes(second, self.params["locator"], images, size)
         where = crops.squares(boxes, images.pixels.sizes)
-        points, _ = found_poses(self.network, self.params["pose"], crops.canvases(images, where, size))
+        points, _ = self._poses(crops.canvases(images, where, size))
         points = where.to_pixels(points[..., :2])
         return np.concatenate([points.min(1), points.max(1)], 1)
 

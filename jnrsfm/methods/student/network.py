@@ -166,25 +166,33 @@ class Objective:
         }
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _pose(network: Network, size: int, params, canvas):
-    images = crops.patches(canvas, crops.unmoved((len(canvas),)), size)
-    pose = network.module(params, {})(images)
-    return pose.points, pose.spread
+@partial(jax.jit, static_argnums=(0, 1, 4))
+def _pose(network: Network, size: int, params, canvas, swap: tuple[int, ...]):
+    module, batch = network.module(params, {}), (len(canvas),)
+    pose = module(crops.patches(canvas, crops.unmoved(batch), size))
+    if not swap:
+        return pose.points, pose.spread
+    maps, order = crops.mirrored(batch), jnp.array(swap)
+    other = module(crops.patches(canvas, maps, size))
+    points = (pose.points + maps.from_patch(other.points, order)) / 2
+    return points, (pose.spread + other.spread[:, order]) / 2
 
 
 def found_poses(
-    network: Network, params: Any, canvas: np.ndarray, block: int = 64
+    network: Network, params: Any, canvas: np.ndarray, swap: tuple[int, ...] = (), block: int = 64
 ) -> tuple[np.ndarray, np.ndarray]:
     """`(points (image, point, 3), spread (image, point, 3))` in crop units, a block of images at a time; the last block
-    is filled up, so that one compiled size serves all (a single image has a size of its own)."""
+    is filled up, so that one compiled size serves all (a single image has a size of its own).
+
+    With `swap (point,)`, the point that each is exchanged with, the mean of what the network says of the image and of
+    its mirror image, whose errors are partly each other's opposite, for twice the time."""
     size, n = network.config.size, len(canvas)
     block = 1 if n == 1 else block
     points, spread = [], []
     for first in range(0, n, block):
         part = canvas[first : first + block]
         full = np.concatenate([part, np.zeros((block - len(part), *part.shape[1:]), part.dtype)])
-        found = _pose(network, size, params, jnp.asarray(full))
+        found = _pose(network, size, params, jnp.asarray(full), swap)
         points.append(np.asarray(found[0])[: len(part)])
         spread.append(np.asarray(found[1])[: len(part)])
     return np.concatenate(points), np.concatenate(spread)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jnrsfm import io
+from jnrsfm.inputs import clean
 from jnrsfm.types import Landmarks
 
 pytestmark = pytest.mark.fast
@@ -34,7 +34,7 @@ def landmarks_of(points, visible=None):
 
 
 def test_what_is_sound_is_left_alone(walk):
-    cleaned, report = io.clean(landmarks_of(walk))
+    cleaned, report = clean(landmarks_of(walk))
     assert report["swaps"] == report["static"] == report["filled"] == []
     assert len(report["outliers"]) <= 3
     seen = np.asarray(cleaned.visible)
@@ -46,7 +46,7 @@ def test_points_that_jump(walk):
     spoilt = walk.copy()
     bad = rng.random((80, 8)) < 0.05
     spoilt[bad] += rng.normal(size=(bad.sum(), 2)) * 60 + 40 * np.sign(rng.normal(size=(bad.sum(), 2)))
-    cleaned, report = io.clean(landmarks_of(spoilt), gap=0, swaps=False)
+    cleaned, report = clean(landmarks_of(spoilt), gap=0, swaps=False)
     found = np.zeros_like(bad)
     for f, name in report["outliers"]:
         found[f, "abcdefgh".index(name)] = True
@@ -62,7 +62,7 @@ def test_left_and_right_are_put_back(walk, limb):
     frames[[10, 11, 12, 13, 30, 55, 56, 57]] = True
     for a, b in PAIRS[:2] if limb else PAIRS:
         spoilt[frames, a], spoilt[frames, b] = walk[frames, b], walk[frames, a]
-    cleaned, report = io.clean(landmarks_of(spoilt), outliers=False)
+    cleaned, report = clean(landmarks_of(spoilt), outliers=False)
     wrong = np.linalg.norm(np.asarray(cleaned.points2d) - walk, axis=-1).max(1) > 1
     assert wrong.sum() <= 1, np.flatnonzero(wrong)
     assert sum(s["last"] - s["first"] + 1 for s in report["swaps"]) >= frames.sum() - 1
@@ -74,7 +74,7 @@ def test_a_track_that_stands_and_gaps(walk):
     spoilt[20:50, 7] = [100, 100]
     visible = np.ones((80, 8), bool)
     visible[5:8, 2] = visible[60:70, 3] = False
-    cleaned, report = io.clean(landmarks_of(spoilt, visible), gap=5)
+    cleaned, report = clean(landmarks_of(spoilt, visible), gap=5)
     ((track,),) = [report["static"]]
     assert track["point"] == "h"
     assert abs(track["first"] - 20) <= 1
@@ -88,6 +88,6 @@ def test_a_track_that_stands_and_gaps(walk):
 def test_clips_are_apart(walk):
     both = np.concatenate([walk, walk[::-1] + 500])
     landmarks = landmarks_of(both).replace(sequence=np.repeat([0, 1], 80))
-    _, report = io.clean(landmarks)
+    _, report = clean(landmarks)
     assert len(report["outliers"]) <= 6
     assert not report["swaps"]

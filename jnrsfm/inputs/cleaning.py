@@ -5,9 +5,10 @@ Nothing here looks at 3D, and `fit` calls none of it. Each step says what it cha
 * outliers: the residual of a point from the median of the means of its neighbours 1, 2 and 3 frames before and after,
   less the median residual of the frame (so that a body that jerks is none); above 6 robust deviations of that point
   and 8 % of the size of the body it is hidden. Twice, since neighbours may be wrong too.
-* left-right swaps: for all pairs together, then for each limb: a chain of two states, kept or exchanged, by the least
-  sum of accelerations `|x_t - 2 x_{t-1} + x_{t-2}|` (truncated), with a price for a change of state; the state of most
-  frames counts as right. Exchanged points are exchanged back.
+* left-right swaps: for all pairs together by the votes of `inputs.swaps`; then for each limb, whose few points say
+  less: a chain of two states, kept or exchanged, by the least sum of accelerations `|x_t - 2 x_{t-1} + x_{t-2}|`
+  (truncated), with a price for a change of state. The state of most frames counts as right. Exchanged points are
+  exchanged back.
 * static tracks: a point that stays within 0.5 % of the body's size while the others move by more than half of it.
 * gaps: up to `gap` frames between two observations are bridged by a cubic (Hermite) curve, at half the confidence.
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from jnrsfm.inputs.swaps import SURE, swaps_of_clip
 from jnrsfm.types import Landmarks
 
 _DEVIATIONS, _SHARE = 6.0, 0.08
@@ -147,14 +149,17 @@ def _limbs(pairs: np.ndarray, edges: Any) -> list[np.ndarray]:
 
 def _exchange(clip: np.ndarray, pairs: np.ndarray, edges: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     """`(frames, pairs)` to exchange: all pairs together first, then each limb of what is then left."""
-    found = []
-    working = clip.copy()
-    groups = [pairs, *_limbs(pairs, edges)] if len(pairs) > 1 else [pairs]
-    for group in groups:
-        frames = _states(working, group)
+    working, found = clip.copy(), []
+    frames, loss = swaps_of_clip(clip[:, pairs], _body_size(clip))
+    frames = frames & (loss > SURE)
+    if frames.any():
+        _swap(working, frames, pairs)
+        found.append((frames, pairs))
+    for limb in _limbs(pairs, edges):
+        frames = _states(working, limb)
         if frames.any():
-            _swap(working, frames, group)
-            found.append((frames, group))
+            _swap(working, frames, limb)
+            found.append((frames, limb))
     return found
 
 
