@@ -1,6 +1,7 @@
 # Every target makes .venv first when it is not there, and again when pyproject.toml has changed.
 #   make demo                    train on the embedded example and write demo/report.html
-#   make test ARGS='-k camera'   the whole suite, or a part of it
+#   make test ARGS='-k camera'   the suite, or a part of it
+#   make test-slow               trainings that take half a minute and more each
 #   make PYTHON=python3.12 ...   build .venv with another interpreter (3.11 or newer)
 #   make PYTHON=python3.13 VENV=.venv-3.13 test-fast   beside the usual environment, another one
 PYTHON ?= python3
@@ -16,11 +17,12 @@ PYTEST := $(BIN)/python -m pytest --jaxtyping-packages=jnrsfm,beartype.beartype 
   --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-fast bench lint types docs format tables clean
+.PHONY: help venv demo test test-slow test-fast bench lint types docs format tables clean
 
 help:
 	@echo 'make demo        train on the embedded example, write demo/report.html (minutes)'
-	@echo 'make test        all tests with shape checks (at most 10 minutes on 2 cores)'
+	@echo 'make test        the suite with shape checks (at most 10 minutes on 2 cores)'
+	@echo 'make test-slow   trainings, kills and real data that take half a minute and more each'
 	@echo 'make test-fast   the quick subset (under 2 minutes)'
 	@echo 'make bench       speed and memory against the committed baseline'
 	@echo 'make lint types  ruff; mypy'
@@ -48,7 +50,10 @@ demo: $(STAMP)
 	$(BIN)/jnrsfm demo --out demo/ $(ARGS)
 
 test: $(STAMP)
-	$(PYTEST) --durations=15 $(ARGS)
+	$(PYTEST) -m 'not slow' --durations=15 $(ARGS)
+
+test-slow: $(STAMP)
+	$(PYTEST) -m slow --durations=15 $(ARGS)
 
 test-fast: $(STAMP)
 	$(PYTEST) -m fast $(ARGS)

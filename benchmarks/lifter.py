@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> dict:
     model = default.blank()
     model["points"] = jnp.zeros((5, POINTS)).at[data.category].max(data.defined)
     samples = jax.tree.map(lambda x: x[:BLOCK], data)
-    cases["lift a block with the prior"] = lambda: _lift(default, model, samples).shape
+    cases["lift a block with the prior"] = lambda: _lift(default, model, samples, None, 1.0).shape
     about = None
     theirs = torch_functions(nets, statistics, data, config, count)
     if theirs is not None:

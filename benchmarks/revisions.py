@@ -69,19 +69,29 @@ def main() -> None:
     git = lambda *words: subprocess.run(
         ["git", "-C", str(ROOT), *words], check=True, capture_output=True, text=True
     )
+    compared: dict[str, dict] = {}
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "tree"
         git("worktree", "add", "--detach", str(other), args.revision)
         try:
-            compared = {name: compare(other, name, args.quick, args.rounds) for name in args.names}
+            for name in args.names:
+                compared[name] = compare(other, name, args.quick, args.rounds)
+                # after each: a benchmark that fails at one of the revisions leaves what is known
+                report(_record(compared, args, git), args.json)
         finally:
             git("worktree", "remove", "--force", str(other))
-    record = {
+
+
+def _record(compared: dict[str, dict], args, git) -> dict:
+    """What is known so far."""
+    revision = lambda name: git("rev-parse", "--short", name).stdout.strip()
+    return {
         "benchmark": "revisions",
         **environment(),
-        "there": git("rev-parse", "--short", args.revision).stdout.strip(),
-        "here": git("rev-parse", "--short", "HEAD").stdout.strip(),
+        "there": revision(args.revision),
+        "here": revision("HEAD"),
         "rounds": args.rounds,
+        "quick": args.quick,
         "command": " ".join(["python", "-m", "benchmarks.revisions", *sys.argv[1:]]),
         "compared": compared,
         "figures": {
@@ -91,7 +101,6 @@ def main() -> None:
             if row["unit"] in ("s", "ms")
         },
     }
-    report(record, args.json)
 
 
 if __name__ == "__main__":

@@ -14,32 +14,37 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 # XLA's newer emitters of fused loops are slow to compile: without them a gradient compiles in a third to an eighth of
-# the time, and its values are the same to rounding.
-PLAIN_LOOPS = "xla_cpu_use_fusion_emitters"
+# the time, and its values are the same to rounding. In one part instead of several, code is made in less time too where
+# no core is idle.
+QUICK_FLAGS = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
 
 
-def _flag_is_known() -> bool:
-    """Whether this jaxlib takes the flag: XLA ends the process at one that it does not know, and a name that it has
-    given up stays in its library, so a child process tries."""
-    try_it = [sys.executable, "-c", "import jax; jax.devices()"]
-    flags = {"XLA_FLAGS": f"--{PLAIN_LOOPS}=false", "JAX_PLATFORMS": "cpu"}
-    return subprocess.run(try_it, env=os.environ | flags, capture_output=True).returncode == 0
+def _known_flags() -> str:
+    """Those of the flags that this jaxlib takes: XLA ends the process at one that it does not know, and a name that it
+    has given up stays in its library, so a child process tries."""
+
+    def taken(flags: str) -> bool:
+        try_it = [sys.executable, "-c", "import jax; jax.devices()"]
+        environ = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+        return subprocess.run(try_it, env=environ, capture_output=True).returncode == 0
+
+    together = " ".join(QUICK_FLAGS)
+    return together if taken(together) else " ".join(flag for flag in QUICK_FLAGS if taken(flag))
 
 
 def _compile_quickly() -> None:
     """Leave the dear optimisations out, here and in the processes that tests start: nearly all programs of the suite
-    run once. `JNRSFM_TEST_OPTIMIZED=1` compiles as users' programs are; a test that computes long says so by the
-    fixture `optimized`."""
+    run once. `JNRSFM_TEST_OPTIMIZED=1` compiles as users' programs are."""
     if os.environ.get("JNRSFM_TEST_OPTIMIZED") == "1":
         return
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
     jax.config.update("jax_disable_most_optimizations", True)
     # Tried once: the workers of pytest-xdist inherit the answer.
-    if "JNRSFM_TEST_LOOPS" not in os.environ:
-        os.environ["JNRSFM_TEST_LOOPS"] = "plain" if _flag_is_known() else "fused"
+    if "JNRSFM_TEST_FLAGS" not in os.environ:
+        os.environ["JNRSFM_TEST_FLAGS"] = _known_flags()
     flags = os.environ.get("XLA_FLAGS", "")
-    if PLAIN_LOOPS not in flags and os.environ["JNRSFM_TEST_LOOPS"] == "plain":
-        os.environ["XLA_FLAGS"] = f"{flags} --{PLAIN_LOOPS}=false".strip()
+    more = [flag for flag in os.environ["JNRSFM_TEST_FLAGS"].split() if flag.split("=")[0] not in flags]
+    os.environ["XLA_FLAGS"] = " ".join([flags, *more]).strip()
 
 
 _compile_quickly()
@@ -127,15 +132,6 @@ def dtype(request):
     else:
         with jax.enable_x64(True):
             yield np.float64
-
-
-@pytest.fixture(scope="module")
-def optimized():
-    """Compile with all optimisations: for tests that run longer than they compile."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(scope="session")

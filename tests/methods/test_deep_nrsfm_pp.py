@@ -131,7 +131,13 @@ def test_the_search_cannot_see_held_out_points(camera):
     assert float(found[1][1]["heldout"]) > float(found[0][1]["heldout"]) + 0.5
 
 
-@pytest.mark.parametrize("camera", CAMERA_MODELS)
+@pytest.mark.parametrize(
+    "camera",
+    [
+        "orthographic",
+        *(pytest.param(c, marks=pytest.mark.slow) for c in CAMERA_MODELS if c != "orthographic"),
+    ],
+)
 def test_what_is_stored_for_hidden_points_changes_nothing(camera):
     """A whole fit, and lifting by its model: the same to the bit for 0, NaN and 1e9 in the gaps."""
     landmarks = few(camera)

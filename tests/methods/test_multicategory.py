@@ -133,7 +133,9 @@ def test_partners_are_of_the_same_category_and_each_is_taken_once():
 # -------------------------------------------------------------------------------------------------- trainings
 
 
-@pytest.mark.parametrize(("variant", "norm"), [("c3dpo", "variant"), ("ours", "batch")])
+@pytest.mark.parametrize(
+    ("variant", "norm"), [("c3dpo", "variant"), pytest.param("ours", "batch", marks=pytest.mark.slow)]
+)
 def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, norm, tmp_path):
     """`c3dpo` has batch statistics and two networks, `ours` the cone and the cycle."""
     landmarks, _ = make_categories(np.random.default_rng(2), EACH)
@@ -163,6 +165,7 @@ def test_variants_without_a_prior_train_and_are_saved(make_categories, variant, 
     np.testing.assert_allclose(alone.points3d, shapes[part], atol=1e-3 * np.abs(shapes).max())
 
 
+@pytest.mark.slow
 def test_the_prior_learns_to_lift_unseen_samples_of_both_categories(trained, make_categories):
     fitted, landmarks, reference = trained
     unseen, truth = make_categories(np.random.default_rng(99), EACH)
@@ -183,6 +186,7 @@ def test_the_prior_learns_to_lift_unseen_samples_of_both_categories(trained, mak
     np.testing.assert_allclose(np.linalg.det(np.asarray(found.rotations)), 1, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_is_stored_at_a_hidden_point_never_matters(trained):
     fitted, landmarks, _ = trained
     hidden = ~np.asarray(landmarks.visible)
@@ -194,6 +198,7 @@ def test_what_is_stored_at_a_hidden_point_never_matters(trained):
     np.testing.assert_array_equal(found[0].points3d, fitted.reconstruction.points3d)
 
 
+@pytest.mark.slow
 def test_lifting_follows_scale_shift_and_order_of_the_samples(trained):
     fitted, landmarks, _ = trained
     found = np.asarray(fitted.reconstruction.points3d)
@@ -208,6 +213,7 @@ def test_lifting_follows_scale_shift_and_order_of_the_samples(trained):
     )
 
 
+@pytest.mark.slow
 def test_three_points_lift_with_a_flag(trained):
     fitted, landmarks, _ = trained
     rank = np.cumsum(np.asarray(landmarks.visible), 1)
@@ -219,6 +225,7 @@ def test_three_points_lift_with_a_flag(trained):
     assert np.mean(found.score) > np.mean(fitted.reconstruction.score)  # fewer points, less certain
 
 
+@pytest.mark.slow
 def test_what_the_model_does_not_know_is_refused_in_one_line(trained):
     fitted, landmarks, _ = trained
     names = ("table", "fish")

@@ -197,7 +197,10 @@ def test_lower_level_finds_the_camera_of_an_exact_image(perspective):
 # ------------------------------------------------------------------------------------------------------ leaks
 
 
-@pytest.mark.parametrize(("codes", "camera"), [("free", "orthographic"), ("block-sparse", "perspective")])
+@pytest.mark.parametrize(
+    ("codes", "camera"),
+    [("free", "orthographic"), pytest.param("block-sparse", "perspective", marks=pytest.mark.slow)],
+)
 def test_hidden_points_do_not_leak(codes, camera):
     landmarks = few(camera, missing=0.2)
     stored = [
@@ -277,6 +280,7 @@ def test_nuclear_norm_is_that_of_the_shapes_of_the_decoder():
 # ------------------------------------------------------------------------------------------------------ model
 
 
+@pytest.mark.slow
 def test_model_lifts_and_is_saved(tmp_path):
     landmarks = few(frames=40)
     config = paul.Paul(**{**TINY, "steps": 9}, codes="free", batch=0, starts=("random",), solver="linear")

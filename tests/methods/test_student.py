@@ -71,6 +71,7 @@ def trained(tmp_path_factory):
     return images, truth, result, out
 
 
+@pytest.mark.slow
 def test_it_lifts_photographs_that_it_has_not_seen(trained):
     _, _, result, _ = trained
     images, truth = pictures(16, seed=1)
@@ -87,6 +88,7 @@ def test_it_lifts_photographs_that_it_has_not_seen(trained):
     assert (np.asarray(found.score) > 0).all()
 
 
+@pytest.mark.slow
 def test_quality_photographs_and_page(trained):
     _, _, result, out = trained
     named = {i["name"]: i for i in result.quality["items"]}
@@ -101,6 +103,7 @@ def test_quality_photographs_and_page(trained):
     assert photos(again) == photos(page)
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_it_gives_the_same(trained):
     images, _, result, out = trained
     again = jnrsfm.load(out).lift(images)
@@ -108,6 +111,7 @@ def test_saved_and_loaded_it_gives_the_same(trained):
     assert isinstance(jnrsfm.load(out).model, StudentModel)
 
 
+@pytest.mark.slow
 def test_one_photograph_and_any_block_give_the_same(trained):
     images, _, result, _ = trained
     whole = result.model.lift(images)
@@ -117,6 +121,7 @@ def test_one_photograph_and_any_block_give_the_same(trained):
     )
 
 
+@pytest.mark.slow
 def test_a_mirrored_photograph_gives_the_mirrored_points(trained):
     images, _, result, _ = trained
     model, swap = result.model.model, (1, 0, 3, 2, 4)
@@ -130,6 +135,7 @@ def test_a_mirrored_photograph_gives_the_mirrored_points(trained):
     assert np.abs(plain - points).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_what_is_stored_at_a_hidden_label_does_not_matter(trained):
     images, _, result, _ = trained
     model, visible = result.model.model, np.asarray(images.landmarks.visible)
@@ -152,6 +158,7 @@ def test_what_is_stored_at_a_hidden_label_does_not_matter(trained):
     chex.assert_trees_all_equal(*found)
 
 
+@pytest.mark.slow
 def test_the_bound_of_the_thesis_trains_too():
     images, _ = pictures(16)
     more = ("steps=40", "restarts=1", "prune_at=[]", "sizes=[16, 4]")
@@ -160,6 +167,7 @@ def test_the_bound_of_the_thesis_trains_too():
     assert np.isfinite(np.asarray(fitted.reconstruction.points3d)).all()
 
 
+@pytest.mark.slow
 def test_an_object_is_found_in_a_whole_photograph():
     images, _ = pictures(48)
     config = settings(steps=300, backbone="tiny")
@@ -170,6 +178,7 @@ def test_an_object_is_found_in_a_whole_photograph():
     assert locator.is_needed(images, boxes, dataclasses.replace(config, locate="auto"))
 
 
+@pytest.mark.slow
 def test_procrustean_regression_through_the_network():
     images, truth = pictures(48)
     config = settings(PrnImages, steps=200)

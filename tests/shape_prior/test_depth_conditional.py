@@ -76,6 +76,7 @@ def test_hidden_points_never_leak_and_float32_is_finite():
     assert float(whole.spread[2].mean()) > 2 * float(whole.spread[3].mean())
 
 
+@pytest.mark.slow
 def test_learning_restores_the_variance_that_posterior_means_lack():
     dist, flat = normal(rank=2)
     rng = np.random.default_rng(1)
