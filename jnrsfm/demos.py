@@ -44,7 +44,7 @@ WALK: dict[str, Any] = {
     "noise": 1.0, "noise_unit": "pixels", "confidence": True, "limb_occlusion": 0.08,
 }  # fmt: skip
 # Small enough for four minutes on two cores, long enough to be a pleasure to look at.
-DEMO: dict[str, Any] = {"steps": 9_000}
+DEMO: dict[str, Any] = {"steps": 5_000, "restarts": 2, "prune_at": ()}
 DEMO_IMAGES: dict[str, Any] = {"steps": 500, "locate": "no"}
 _CLIPS, _CLIP, _SEEN = 10, 60, 50  # people, photographs of each, and those of them that are trained on
 
