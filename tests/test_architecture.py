@@ -64,6 +64,7 @@ ONLY_IN: dict[str, set[str]] = {
     "h5py": {"io"},
     "PIL": {"pixels"},
     "av": {"io"},
+    "cv2": {"io"},
     "pandas": {"io"},
     "xarray": {"io"},
     "ezc3d": {"io"},

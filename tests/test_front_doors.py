@@ -35,6 +35,8 @@ NOT_EXPORTED = {
     "metrics.quality.*": "exported as a module, as `metrics.distances`",
     "metrics.curves.*": "exported as a module, as `metrics.distances`",
     "metrics.quality_report.*": "what is for users is exported; the rest is for the report",
+    "losses.depth.*": "exported as a module: the names are plain words",
+    "metrics.depth.*": "exported as a module, as `metrics.distances`",
     "metrics.matching.clip_names": "a step of a protocol",
     "metrics.matching.matched": "as `clip_names`",
     "metrics.matching.mirror_where": "as `clip_names`",

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -13,7 +13,8 @@ from jnrsfm.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Convert(Reader):
-    """Write a run, a reconstruction or landmarks, with 3D where there is any, in the format of another tool."""
+    """Write a run, a reconstruction or landmarks, with 3D where there is any, in the format of another tool; or make
+    pairs of frames with disparity and flow of a stereo video (--stereo)."""
 
     src: Annotated[Positional[Path], arg(metavar="SRC")]
     """Run folder, reconstruction, or landmarks of any tool."""
@@ -26,9 +27,25 @@ class Convert(Reader):
     """Give a result units by the length of one edge, such as hip-knee=0.45 (metres)."""
     drop_empty: bool = False
     """Leave out the frames that show too few points for a fit."""
+    stereo: Literal["side-by-side", "half", "full", "files"] | None = None
+    """SRC is a stereo video: make DST a folder of frame pairs with disparity and flow. Both eyes side by side in one
+    picture, squeezed (half) or not (full), or in two files."""
+    second: Annotated[Path | None, arg(metavar="VIDEO")] = None
+    """The other eye's video (--stereo files)."""
+    eyes: Literal["auto", "left-right", "right-left"] = "auto"
+    """Which eye comes first; auto: what is lower in the picture is nearer."""
+    width: int = 640
+    """Width of an eye's stored picture at most, in pixels."""
+    flow: float = 8.0
+    """Frames in which nothing moves by so many pixels are left out."""
 
     def run(self) -> Answer:
         """Read and write."""
+        if self.stereo is not None:
+            from jnrsfm.cli import stereo
+
+            settings = {"layout": self.stereo, "eyes": self.eyes, "width": self.width, "flow": self.flow}
+            return stereo.convert(self.src, self.second, self.dst, **settings)
         from jnrsfm import io
 
         files = io.convert(

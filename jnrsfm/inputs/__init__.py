@@ -12,6 +12,7 @@ from jnrsfm.inputs.crops import canvases as canvases
 from jnrsfm.inputs.crops import coloured as coloured
 from jnrsfm.inputs.crops import drawn_maps as drawn_maps
 from jnrsfm.inputs.crops import label_boxes as label_boxes
+from jnrsfm.inputs.crops import mirrored as mirrored
 from jnrsfm.inputs.crops import patches as patches
 from jnrsfm.inputs.crops import squares as squares
 from jnrsfm.inputs.crops import swap_of as swap_of
@@ -31,5 +32,6 @@ from jnrsfm.inputs.swaps import Swaps as Swaps
 from jnrsfm.inputs.swaps import describe_swaps as describe_swaps
 from jnrsfm.inputs.swaps import exchanged as exchanged
 from jnrsfm.inputs.swaps import find_swaps as find_swaps
+from jnrsfm.inputs.swaps import swaps_of_clip as swaps_of_clip
 from jnrsfm.inputs.windows import drawn_frames as drawn_frames
 from jnrsfm.inputs.windows import window_frames as window_frames

@@ -1,6 +1,7 @@
 """Distances, the named protocols of the literature, error curves, and the quality report (no ground truth needed)."""
 
 from jnrsfm.metrics import curves as curves
+from jnrsfm.metrics import depth as depth
 from jnrsfm.metrics import distances as distances
 from jnrsfm.metrics import quality as quality
 from jnrsfm.metrics.curves import error_curves as error_curves

@@ -21,6 +21,8 @@ from jnrsfm.report.photos import write_photos as write_photos
 from jnrsfm.report.scene import Scene as Scene
 from jnrsfm.report.scene import build_scene as build_scene
 from jnrsfm.report.scene import scene_of
+from jnrsfm.report.stereo_page import StereoSample as StereoSample
+from jnrsfm.report.stereo_page import write_stereo_page as write_stereo_page
 from jnrsfm.report.still import draw
 from jnrsfm.report.still import figure as figure
 from jnrsfm.report.still import write_still as write_still
@@ -29,7 +31,8 @@ from jnrsfm.types import Reconstruction
 PANELS.register(Reconstruction, Panels(scene_of, page_html, draw))
 
 __all__ = [
-    "PANELS", "Contents", "Panels", "Photo", "Scene", "build_scene", "contact_sheet", "figure", "for_result",
+    "PANELS", "Contents", "Panels", "Photo", "Scene", "StereoSample", "build_scene", "contact_sheet", "figure",
+    "for_result",
     "photographs", "read_photos", "shown_images", "write_contact_sheet", "write_landmark_sheet", "write_photos",
-    "write_report", "write_still",
+    "write_report", "write_stereo_page", "write_still",
 ]  # fmt: skip

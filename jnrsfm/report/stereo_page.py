@@ -1,0 +1,59 @@
+"""A page on a converted stereo video: what was kept, with its disparity, and why the rest was not."""
+
+import base64
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jnrsfm import runs
+from jnrsfm.pixels import jpeg
+
+
+class StereoSample(NamedTuple):
+    """A picture of the page: `caption`; `images`, uint8 each, side by side; whether its shot was `kept`."""
+
+    caption: str
+    images: Sequence[np.ndarray]
+    kept: bool
+
+
+def write_stereo_page(
+    path: str | Path, title: str, lines: Sequence[str], samples: Sequence[StereoSample]
+) -> Path:
+    """Write the page, whole or not at all: `lines` of what there is to say, then the pictures."""
+    cell = lambda s: (
+        f'<figure class="{"kept" if s.kept else "refused"}"><div>'
+        + "".join(
+            f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg(i, 80)).decode()}">'
+            for i in s.images
+        )
+        + f"</div><figcaption>{html.escape(s.caption)}</figcaption></figure>"
+    )
+    part = lambda kept: "".join(cell(s) for s in samples if s.kept == kept) or "<p>none</p>"
+    said = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+    page = f"""<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1240px; padding: 20px; color: #17202c;
+  background: #f4f6f9; }}
+h1 {{ font-size: 1.6rem; overflow-wrap: anywhere; }} h2 {{ font-size: 1.12rem; margin-top: 28px; }}
+.grid {{ display: grid; grid-template-columns: repeat(auto-fill, minmax(min(380px, 100%), 1fr)); gap: 14px; }}
+figure {{ margin: 0; padding: 10px; background: #fff; border: 1px solid #dbe1e9; border-radius: 12px; }}
+figure.refused {{ border-left: 4px solid #8a5a00; }} figure div {{ display: flex; gap: 4px; }}
+img {{ flex: 1; width: 0; min-width: 0; border-radius: 4px; }} figcaption {{ color: #556274; font-size: .9rem; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #0f141b; color: #e8edf4; }}
+  figure {{ background: #171e27; border-color: #2b3644; }} figcaption {{ color: #a3b0c1; }} }}
+</style>
+<h1>{html.escape(title)}</h1>
+{said}
+<p>Brighter is nearer. Slope and offset of disparity against inverse depth are not known for such videos: depth is known
+but for these two numbers. Grey pixels fail the left-right check and teach nothing.</p>
+<h2>Kept</h2><div class="grid">{part(True)}</div>
+<h2>Refused</h2><div class="grid">{part(False)}</div>
+</html>
+"""
+    return runs.write_file(path, page)
