@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from jnrsfm.losses import depth
 
-pytestmark = pytest.mark.fast
 SHAPE, SPACINGS = (2, 9, 11), (1, 3)
 KEY = jax.random.key(0)
 
