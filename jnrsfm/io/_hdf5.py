@@ -1,4 +1,5 @@
-"""HDF5 read with bounds: no external links or storage, no shapes beyond what the file can hold, one line of error."""
+"""HDF5 read with bounds: no external links or storage, no shapes beyond what the file can hold, nothing of variable
+length through the library (`_hdf5_variable`), one line of error."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.errors import InputError
+from jnrsfm.io._hdf5_variable import Damaged, Elements, is_variable, text_attribute
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FREE = 16_000_000  # bytes that any file may ask for
@@ -72,11 +74,18 @@ class Hdf5:
         """One element along the first axis of an array that is too large to be read whole. Raises InputError where it
         lies elsewhere, or is longer than the file."""
         item = self._dataset(name)
-        if item.dtype == object:
-            self._check_lengths(item, name)
-        elif float(np.prod(np.asarray(item.shape[1:], float))) * item.dtype.itemsize > self._most:
+        if is_variable(item.id.get_type()):
+            value = self._elements(item, name).one(number)
+            return np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
+        if float(np.prod(np.asarray(item.shape[1:], float))) * item.dtype.itemsize > self._most:
             raise InputError(f"{self.path}: '{name}' declares elements that are more than the file can hold")
         return np.asarray(item[number])
+
+    def _elements(self, item: Any, name: str) -> Elements:
+        """The elements of an array of variable length. Raises InputError for a record with such parts."""
+        if item.dtype.metadata is None or "vlen" not in item.dtype.metadata:
+            raise InputError(f"{self.path}: '{name}' has parts of variable length: write plain columns")
+        return Elements(item, self.path, self._most)
 
     def _dataset(self, name: str) -> Any:
         """The array of a path, not read. Raises InputError where it is absent or lies elsewhere."""
@@ -95,49 +104,20 @@ class Hdf5:
 
     def array(self, name: str) -> np.ndarray:
         """An array, read whole. Raises InputError where it is absent, lies elsewhere, or is too large to be true."""
-        import h5py
-
         item = self._dataset(name)
         size = float(np.prod(np.asarray(item.shape, float))) * max(item.dtype.itemsize, 1)
         if size > self._most or (size > _FREE and item.id.get_storage_size() * 1000.0 < size):
             raise InputError(
                 f"{self.path}: '{name}' declares {item.dtype} of shape {item.shape}, more than the file can hold"
             )
-        vlen = (
-            h5py.check_vlen_dtype(item.dtype) is not None or h5py.check_string_dtype(item.dtype) is not None
-        )
-        if vlen and item.dtype == object and not self._file.userblock_size:
-            self._check_lengths(item, name)
         for axis in item.chunks or ():
             if axis * item.dtype.itemsize > self._most:
                 raise InputError(
                     f"{self.path}: '{name}' declares chunks of {item.chunks}: the file is damaged"
                 )
+        if is_variable(item.id.get_type()):
+            return self._elements(item, name).all()
         return np.asarray(item[()])
-
-    def _check_lengths(self, item: Any, name: str) -> None:
-        """Raise InputError where an element of variable length says that it is longer than the file: the library would
-        make room for it first. An element is stored as its length (4 bytes), a heap's address and a number."""
-        width = item.id.get_type().get_size()
-        places = []
-        if item.chunks is None and item.id.get_offset() is not None:
-            places = [(item.id.get_offset(), item.id.get_storage_size())]
-        elif (
-            item.chunks is not None and item.compression is None and not item.shuffle and not item.fletcher32
-        ):
-            infos = [item.id.get_chunk_info(i) for i in range(min(item.id.get_num_chunks(), 100_000))]
-            places = [(i.byte_offset, i.size) for i in infos]
-        most = self.path.stat().st_size
-        stored = width if width >= 16 else 16
-        with open(self.path, "rb") as stream:
-            for offset, size in places:
-                stream.seek(offset)
-                raw = stream.read(min(size, most))
-                lengths = np.frombuffer(raw[: len(raw) // stored * stored], "<u4").reshape(-1, stored // 4)[
-                    :, 0
-                ]
-                if (lengths > most).any():
-                    raise InputError(f"{self.path}: '{name}' has a text longer than the file: it is damaged")
 
     def dimensions(self, name: str) -> list[str]:
         """Names of the dimensions of an array, as netCDF attaches them; "" where one has none.
@@ -170,14 +150,21 @@ class Hdf5:
         array = self.array(name).reshape(-1)
         return tuple(as_text(v) for v in array) if array.dtype.kind in "SUO" else ()
 
-    def attribute(self, name: str, group: str = "/") -> Any:
-        """An attribute, None where absent."""
+    def has_attribute(self, name: str, group: str = "/") -> bool:
+        """Whether there is an attribute of that name."""
         item = self._find(group)
-        if item is None or name not in item.attrs:
+        return item is not None and name in item.attrs
+
+    def attribute(self, name: str, group: str = "/") -> Any:
+        """An attribute, None where absent; of text of variable length only a single one."""
+        if not self.has_attribute(name, group):
             return None
+        item = self._find(group)
         attribute = item.attrs.get_id(name)
         if attribute.get_storage_size() > self._most:
             raise InputError(f"{self.path}: attribute '{name}' is larger than the file can hold")
+        if is_variable(attribute.get_type()):
+            return text_attribute(self.path, str(item.name), name)
         return item.attrs[name]
 
 
@@ -202,6 +189,8 @@ def open_hdf5(path: Path) -> Iterator[Hdf5]:
             yield Hdf5(file, path)
     except InputError:
         raise
+    except Damaged as error:
+        raise InputError(f"{path}: is a damaged HDF5 file ({error}): write or copy it again") from error
     except MemoryError as error:
         raise InputError(f"{path}: an array is too large for this machine's memory") from error
     # A damaged file can raise nearly anything from the parser.

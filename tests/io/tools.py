@@ -233,7 +233,7 @@ def movement(path, points, score):
                            ("confidence", ("time", "keypoints", "individuals"))):  # fmt: skip
             for axis, dim in enumerate(dims):
                 file[name].dims[axis].attach_scale(file[dim])
-        file.attrs["fps"], file.attrs["time_unit"] = 25.0, "seconds"
+        file.attrs["fps"], file.attrs["time_unit"] = 25.0, np.bytes_("seconds")  # as netCDF4 writes text
 
 
 def videopose3d(path, points, score):

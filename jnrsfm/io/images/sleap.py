@@ -204,7 +204,7 @@ def _pixels(
 
 def _embedded(where: Path, file: Hdf5, dataset: str) -> tuple[EmbeddedPixels, dict[int, int]]:
     count = int(file.shape(dataset)[0])
-    if file.attribute("format", dataset) is None:
+    if not file.has_attribute("format", dataset):
         raise InputError(f"{where}: {dataset} holds raw pixels: export the package again with images as PNG")
     numbers = list(range(count))
     beside = dataset.rpartition("/")[0] + "/frame_numbers"
