@@ -15,7 +15,9 @@ from jnrsfm.errors import InputError
 from jnrsfm.inputs.doubted_points import reweighed
 from jnrsfm.inputs.empty_frames import put_back
 from jnrsfm.inputs.swaps import describe_swaps, exchanged, find_swaps
-from jnrsfm.methods import METHODS, MethodInfo, Model
+from jnrsfm.lifting import TrainedModel as TrainedModel
+from jnrsfm.lifting import lift as lift
+from jnrsfm.methods import METHODS, MethodInfo
 from jnrsfm.report import Contents
 from jnrsfm.training import Session, hosts
 from jnrsfm.types import LabelledImages, Landmarks, Reconstruction, Result, ResultCode
@@ -35,7 +37,7 @@ class FitResult:
     """
 
     result: Result
-    model: "TrainedModel | None"
+    model: TrainedModel | None
     quality: dict[str, Any]
     history: list[dict[str, Any]]
     config: Any
@@ -62,58 +64,12 @@ class FitResult:
         """The matplotlib figure that a run keeps as `report.png`. Raises InputError without matplotlib."""
         return report.figure(self.contents or self.result)
 
+    def _repr_html_(self) -> str:
+        return report.notebook_html(self.contents or self.result)
+
     def save(self, path: str | Path) -> Path:
         """Write the result itself to one file (`out` has the whole run). Raises InputError."""
         return self.result.save(path)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class TrainedModel:
-    """A trained model that checks what it is given, as `fit` does; `model` is the method's own.
-
-    The checks: structure of the landmarks, enough points for its camera, at least one frame.
-    """
-
-    model: Model
-    names: tuple[str, ...] | None = None
-
-    @property
-    def camera(self) -> str:
-        """The camera model that it was trained for."""
-        return self.model.camera
-
-    def lift(self, landmarks: Landmarks | LabelledImages, where: str = "landmarks") -> Reconstruction:
-        """3D of unseen frames with the same points (in the order of the landmarks), or of unseen photographs, one
-        forward pass.
-
-        Where the model and the landmarks both name their points, they are matched by name. Raises InputError, led by
-        `where`, for landmarks that are unsound, do not suffice, or have other points.
-        """
-        takes = getattr(self.model, "TAKES", Landmarks)
-        if not isinstance(landmarks, takes):
-            kinds = {Landmarks: "2D landmarks", LabelledImages: "photographs"}
-            raise InputError(f"{where}: the model lifts {kinds[takes]}: give a file of these")
-        if isinstance(landmarks, LabelledImages):
-            io.check_images(landmarks, where)
-            return self.model.lift(landmarks)
-        io.check_landmarks(landmarks, self.camera, where, min_frames=1)
-        own, given = self.names, landmarks.names
-        if own is None or given is None or own == given:
-            return self.model.lift(landmarks)
-        if set(own) != set(given):
-            other = ", ".join([n for n in given if n not in own][:4]) or "none"
-            lacking = ", ".join([n for n in own if n not in given][:4]) or "none"
-            raise InputError(
-                f"{where}: its points are not those of the model (unknown: {other}; absent: {lacking}): "
-                "rename them, or choose with points"
-            )
-        lifted = self.model.lift(io.select_points(landmarks, own, where))
-        order = np.array([own.index(n) for n in given])
-        return _reordered(lifted, order, landmarks)
-
-    def save(self, path: str | Path) -> None:
-        """Write it to one npz file. Raises InputError where it cannot be written."""
-        self.model.save(Path(path))
 
 
 def read(path: Any, format: str | None = None, **options: Any) -> Any:
@@ -292,25 +248,6 @@ def load(run: str | Path) -> TrainedModel:
     return TrainedModel(info.load(run / runs.MODEL_FILE), names)
 
 
-def lift(
-    model: Model | TrainedModel, landmarks: Landmarks | LabelledImages, where: str = "landmarks"
-) -> Reconstruction:
-    """3D of unseen frames by a trained model, checked as `fit` checks its input. Raises InputError, led by `where`."""
-    model = model if isinstance(model, TrainedModel) else TrainedModel(model)
-    return model.lift(landmarks, where)
-
-
-def _reordered(lifted: Reconstruction, order: np.ndarray, landmarks: Landmarks) -> Reconstruction:
-    """A reconstruction with its points in another order, named and joined as the landmarks are."""
-    columns = {
-        name: None if getattr(lifted, name) is None else np.asarray(getattr(lifted, name))[:, order]
-        for name in ("points3d", "visible", "score", "valid3d")
-    }
-    return lifted.replace(
-        **columns, names=landmarks.names, edges=landmarks.edges, symmetric=landmarks.symmetric
-    )
-
-
 def write_run_report(run: str | Path, reference: Reconstruction | None = None) -> Path:
     """Write `report.html` and, where matplotlib is installed, `report.png` of a finished run; returns the page.
 
@@ -391,6 +328,8 @@ def _camera(landmarks: Landmarks, camera: str | None, info: MethodInfo) -> str:
     seen by weak perspective, the nearest model that needs none."""
     if camera is None:
         camera = landmarks.camera or "orthographic"
+        if landmarks.camera is None and landmarks.intrinsics is not None:
+            warnings.warn(io.UNUSED_INTRINSICS, stacklevel=3)
         if camera == "perspective" and landmarks.intrinsics is None:
             warnings.warn("perspective without intrinsics: using the weak-perspective camera", stacklevel=3)
             camera = "weak-perspective"

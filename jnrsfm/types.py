@@ -1,9 +1,8 @@
-"""The records that everything passes (`Landmarks`, `Cameras`, `Reconstruction`), and what results have in common.
+"""The records that everything passes (`Landmarks`, `Cameras`, `Reconstruction`), and what results share.
 
-Frozen dataclasses registered as pytrees. Array fields may be NumPy or JAX arrays, of the shapes in their
-annotations; strings, names and other static values are metadata. Conventions: points are rows,
-`x_cam = R @ x + t` as in OpenCV (x right, y down, z forward), rotations are proper. A point that is not `visible`
-has no coordinate: whatever is stored there is ignored everywhere.
+Frozen dataclasses registered as pytrees. Array fields are NumPy or JAX arrays, of the shapes in their annotations;
+names and other static values are metadata. Conventions: points are rows, `x_cam = R @ x + t` as in OpenCV (x right, y
+down, z forward), rotations are proper. What is stored at a point that is not `visible` is ignored.
 """
 
 import dataclasses
@@ -152,8 +151,8 @@ def _of_room(room: str, name: str) -> Any:
 class Result(_Record):
     """The common face of what methods give: saved, loaded and drawn by type, and frank about what is not determined.
 
-    `jnrsfm.io.RESULTS` holds how each type is written, `jnrsfm.report.DRAWINGS` how it is drawn,
-    `jnrsfm.metrics.CHECKS` what is checked of it without 3D labels.
+    `jnrsfm.io.RESULTS` holds how each type is written, `jnrsfm.report.PANELS` how it is drawn, `jnrsfm.metrics.CHECKS`
+    what is checked of it without 3D labels.
     """
 
     def save(self, path: str | Path) -> Path:
@@ -170,6 +169,9 @@ class Result(_Record):
         """A matplotlib figure of it, by the code that draws `report.png`. Raises InputError without matplotlib."""
         return _of_room("report", "figure")(self)
 
+    def _repr_html_(self) -> str:
+        return _of_room("report", "notebook_html")(self)
+
     @property
     def resolved(self) -> dict[str, Any]:
         """What one camera leaves open, how each was resolved, and how surely: plain values."""
@@ -180,14 +182,13 @@ class Result(_Record):
 class Landmarks(_Record):
     """2D landmarks with gaps: the input of every method.
 
-    Shapes: `points2d (frame, point, 2)` in pixels or plane units, `visible (frame, point)` bool, without which NaN
-    is missing.
-    Optional: `confidence (frame, point)` in [0, 1] weighs visible points; `defined (frame, point)` says
-    which keypoints the sample's class has at all (visible implies defined); `intrinsics (3, 3)` or
-    `(frame, 3, 3)`; `sequence (frame,)` integer clip id, the frames of a clip being in time order;
-    `category (frame,)` index into `categories`; `frame_index (frame,)` the number of each frame in its source
-    (a video, or the file before frames were left out); `edges (edge, 2)`; `symmetric (pair, 2)` left-right
-    point pairs; `names`, one for each point; `camera`, the model that the file names; `fps`.
+    Shapes: `points2d (frame, point, 2)` in pixels or plane units, `visible (frame, point)` bool, without which NaN is
+    missing. Optional: `confidence (frame, point)` in [0, 1] weighs visible points; `defined (frame, point)` says
+    which keypoints the sample's class has at all (visible implies defined); `intrinsics (3, 3)` or `(frame, 3, 3)`;
+    `sequence (frame,)` integer clip id, the frames of a clip being in time order; `category (frame,)` index into
+    `categories`; `frame_index (frame,)` the number of each frame in its source (a video, or the file before frames
+    were left out); `edges (edge, 2)`; `symmetric (pair, 2)` left-right point pairs; `names`, one for each point;
+    `camera`, the model that the file names; `fps`.
 
     >>> import numpy as np
     >>> Landmarks(np.zeros((5, 3, 2)), names=("nose", "neck", "tail")).visible.shape
@@ -278,10 +279,9 @@ class LabelledImages(_Record):
 class Cameras(_Record):
     """One camera a frame: `x_cam = scale * (R @ x) + t`.
 
-    Shapes: `rotations (frame, 3, 3)` proper, `translations (frame, 3)`, `scale (frame,)`,
-    `intrinsics (3, 3)` or `(frame, 3, 3)` for perspective. `model` is one of `CAMERA_MODELS`.
-    Orthographic and weak-perspective images are the x and y of the camera points; perspective images
-    are `K @ x_cam`, divided by its last coordinate.
+    Shapes: `rotations (frame, 3, 3)` proper, `translations (frame, 3)`, `scale (frame,)`, `intrinsics (3, 3)` or
+    `(frame, 3, 3)` for perspective. `model` is one of `CAMERA_MODELS`. Orthographic and weak-perspective images are the
+    x and y of the camera points; perspective images are `K @ x_cam`, divided by its last coordinate.
     """
 
     rotations: Float[Array, "frame 3 3"]

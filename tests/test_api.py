@@ -393,6 +393,13 @@ def test_a_model_lifts_points_by_name(rng):
     lifted = model.lift(given)
     np.testing.assert_array_equal(lifted.points3d, straight[:, order])
     assert lifted.names == given.names
+    visible = np.ones((3, 5), bool)
+    visible[1] = False  # a frame with nothing seen comes back as from a fit
+    gap = model.lift(landmarks.replace(visible=visible, sequence=np.zeros(3, np.int32)))
+    np.testing.assert_allclose(gap.points3d[1], straight[[0, 2]].mean(0), atol=1e-6)
+    assert not np.asarray(gap.valid3d)[1].any()
+    assert gap.mirror_margin[1] == 0
+    assert lifted.mirror_margin.shape == (3,)  # the model itself gives none
     with pytest.raises(
         InputError, match=r"new.npz: its points are not those of the model \(unknown: z; absent: e\)"
     ):

@@ -40,8 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "report": {"metrics", "geometry", "runs", "types", "pixels", "errors"},
     "citations": {"methods", "types", "errors"},
+    "lifting": {"methods", "io", "inputs", "geometry", "types", "errors"},
     "api": {
-        "citations", "report", "methods", "training", "io", "inputs", "metrics", "geometry", "runs",
+        "lifting", "citations", "report", "methods", "training", "io", "inputs", "metrics", "geometry", "runs",
         "config", "types", "pixels", "errors",
     },
     "demos": {"api", "datasets", "io", "runs", "inputs", "training", "types", "errors"},

@@ -109,6 +109,12 @@ def refusal(capsys, argv, code=2) -> str:
         (["fit", "a.npz", "--out", "r", "--stepz", "3"], "unknown option --stepz: did you mean --steps?"),
         (["fit", "a.npz", "--out", "r", "--steps", "many"], "--steps is 'many': it takes INT"),
         (["fit", "a.npz", "--out", "r", "--steps=x"], "--steps is 'x': it takes INT"),
+        (
+            ["fit", "a.npz", "-o", "r"],
+            "unknown option -o: did you mean --option or --out? (jnrsfm fit --help)",
+        ),
+        (["fit", "a.npz", "--out", "r", "-z"], "unknown option -z (jnrsfm fit --help)"),
+        (["fit", "a.npz", "--out", "r", "--quitee"], "unknown option --quitee: did you mean --quiet?"),
         (["fit", "a.npz", "--out", "r", "--adam.rte", "1"], "did you mean --adam.rate?"),
         (["fit", "a.npz", "--out"], "--out lacks its value: it takes RUN"),
         (["convert", "a", "b", "c"], "one argument too many: 'c'"),

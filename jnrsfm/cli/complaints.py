@@ -112,6 +112,9 @@ def _unknown(tokens: Sequence[str], options: Sequence[str]) -> str:
     named = [n for n in named if n.replace("_", "-") not in options]
     if not named:
         return f"one argument too many: {next((t for t in tokens if not t.startswith('-')), tokens[0])!r}"
+    if len(named[0]) == 2:  # there are no short options
+        long = " or ".join([n for n in options if n.startswith(f"-{named[0]}")][:4])
+        return f"unknown option {named[0]}" + (f": did you mean {long}?" if long else "")
     return f"unknown option {named[0]}{_near(named[0].replace('_', '-'), options)}"
 
 

@@ -96,8 +96,8 @@ class Fit(Reader):
         return method.config(**{f.name: getattr(chosen, f.name) for f in dataclasses.fields(method.config)})
 
     def resume_hint(self) -> str:
-        """The run goes on from its last checkpoint."""
-        begun = (self.out / "config.yaml").is_file()
+        """The run goes on from its last checkpoint, where there is one: solvers write none."""
+        begun = any((self.out / "checkpoints").glob("*"))
         return "; the same command with --resume goes on from the last checkpoint" if begun else ""
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 _LISTEN = 0.1  # seconds
-_LEFT: list[threading.Thread] = []
+_LEFT: list[threading.Event] = []  # of each work at hand, set when it is done
 
 
 def run(work: Callable[[], Any]) -> Any:
@@ -15,19 +15,22 @@ def run(work: Callable[[], Any]) -> Any:
     ends (`left_behind`), so that only work that writes nothing until it is done belongs here.
     """
     answer: dict[str, Any] = {}
+    done = threading.Event()
 
     def body() -> None:
         try:
             answer["value"] = work()
         except BaseException as error:  # raised again where it is waited for
             answer["error"] = error
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=body, daemon=True)
-    thread.start()
-    _LEFT.append(thread)
-    while thread.is_alive():
-        thread.join(_LISTEN)
-    _LEFT.remove(thread)
+    _LEFT.append(done)
+    threading.Thread(target=body, daemon=True).start()
+    # Not `Thread.join`: where Ctrl-C ends it, Python 3.11 takes the thread for ended.
+    while not done.wait(_LISTEN):
+        pass
+    _LEFT.remove(done)
     if "error" in answer:
         raise answer["error"]
     return answer["value"]
@@ -35,4 +38,4 @@ def run(work: Callable[[], Any]) -> Any:
 
 def left_behind() -> bool:
     """Whether an interrupted thread is still at work: the process must then end without waiting for it."""
-    return any(thread.is_alive() for thread in _LEFT)
+    return any(not done.is_set() for done in _LEFT)

@@ -155,7 +155,7 @@ def two_d_size(points: np.ndarray, weights: np.ndarray, measure: SizeMeasure) ->
     bad = np.flatnonzero(~(size > 0))
     if len(bad):
         raise InputError(
-            f"frame {bad[0]}: the visible points have no size: drop such frames (jnrsfm.io.drop_empty)"
+            f"frame {bad[0]}: the visible points have no size: mark them missing there, as NaN or visible=False"
         )
     return size
 

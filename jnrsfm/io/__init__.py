@@ -66,6 +66,7 @@ from jnrsfm.io.results import read_result as read_result
 from jnrsfm.io.results import write_result as write_result
 from jnrsfm.io.skeletons import SKELETONS as SKELETONS
 from jnrsfm.io.skeletons import symmetric_of as symmetric_of
+from jnrsfm.io.summary import UNUSED_INTRINSICS as UNUSED_INTRINSICS
 from jnrsfm.io.summary import describe as describe
 from jnrsfm.io.summary import format_info as format_info
 from jnrsfm.types import Landmarks, Reconstruction
@@ -170,7 +171,10 @@ def info(path, format: str | None = None, **options) -> dict[str, Any]:
             return {"path": name, "format": fmt.name, "notes": list(notes), "remarks": [], **found}
     reading = read(files, format, **options)
     reference = converting._reference(reading.files, format, options)
-    about = {"image_size": reading.image_size, "notes": list(reading.notes), "remarks": list(reading.remarks)}
+    looks = list(reading.remarks)
+    if reading.landmarks.intrinsics is not None and reading.landmarks.camera is None:
+        looks.append(UNUSED_INTRINSICS)
+    about = {"image_size": reading.image_size, "notes": list(reading.notes), "remarks": looks}
     return {
         "path": name,
         "format": ", ".join(reading.formats),

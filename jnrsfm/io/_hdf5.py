@@ -1,5 +1,5 @@
 """HDF5 read with bounds: no external links or storage, no shapes beyond what the file can hold, nothing of variable
-length through the library (`_hdf5_variable`), one line of error."""
+length through the library (`_hdf5_guard`), one line of error."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.io._hdf5_variable import Damaged, Elements, is_variable, text_attribute
+from jnrsfm.io._hdf5_guard import Damaged, Elements, check_plain, is_variable, text_attribute
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FREE = 16_000_000  # bytes that any file may ask for
@@ -100,6 +100,7 @@ class Hdf5:
             raise InputError(f"{self.path}: '{name}' keeps its data in another file: copy them into this one")
         if item.shape is None:
             raise InputError(f"{self.path}: '{name}' is empty: check the file")
+        check_plain(item.id.get_type())
         return item
 
     def array(self, name: str) -> np.ndarray:
@@ -163,6 +164,7 @@ class Hdf5:
         attribute = item.attrs.get_id(name)
         if attribute.get_storage_size() > self._most:
             raise InputError(f"{self.path}: attribute '{name}' is larger than the file can hold")
+        check_plain(attribute.get_type())
         if is_variable(attribute.get_type()):
             return text_attribute(self.path, str(item.name), name)
         return item.attrs[name]

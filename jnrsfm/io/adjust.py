@@ -254,11 +254,6 @@ def remarks(landmarks: Landmarks) -> list[str]:
                 f"{100 * counts[most] / n:.1f} % of the points sit at one place, ({values[most][0]:g}, "
                 f"{values[most][1]:g}): if that means missing, store NaN there"
             )
-    if landmarks.intrinsics is not None and landmarks.camera is None:
-        found.append(
-            "it has intrinsics and names no camera, so they are not used: say --camera perspective (in Python "
-            "camera='perspective')"
-        )
     if in_unit_range(landmarks):
         found.append(
             "coordinates run from 0 to 1, as fractions of width and height do: say --image-size WIDTH HEIGHT "

@@ -73,6 +73,9 @@ def _from_pandas(table: Any) -> Pose:
     columns = list(table.columns)
     if not len(table):
         raise InputError("landmarks: the table has no rows")
+    if tables.is_long([str(c) for c in columns]):
+        text = table.astype(str).to_numpy().tolist()
+        return tables.long_rows([str(c) for c in columns], text, "landmarks")
     try:
         values = table.to_numpy(dtype=np.float64)
     except (ValueError, TypeError) as error:

@@ -168,7 +168,8 @@ def choose_rows(raw: Fields, rows: str, w, s, r) -> str:
         return found.pop()
     say = "both row orders are plausible" if found else "the row order cannot be told from the numbers"
     raise InputError(
-        f"{raw.where}: {say}: pass rows='interleaved' (x1 y1 x2 y2) or rows='blocked' (x1 x2 .. y1 y2)"
+        f"{raw.where}: {say}: say --option rows=interleaved (x1 y1 x2 y2) or rows=blocked (x1 x2 .. y1 y2); "
+        "in Python rows='interleaved'"
     )
 
 

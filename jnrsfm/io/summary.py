@@ -8,6 +8,14 @@ from jnrsfm.errors import InputError
 from jnrsfm.io.checks import MIN_VISIBLE, check_landmarks, usable_frames
 from jnrsfm.types import Landmarks, Reconstruction
 
+FEW_FRAMES = 6  # what the default method and most others need
+
+
+UNUSED_INTRINSICS = (
+    "there are intrinsics and no camera is named, so they are not used: say --camera perspective (in Python "
+    "camera='perspective')"
+)
+
 
 def describe(landmarks: Landmarks, reference: Reconstruction | None = None) -> dict[str, Any]:
     """What there is to say of landmarks, as plain Python values that JSON can hold.
@@ -141,6 +149,10 @@ def format_info(found: dict[str, Any], rows: int = 20) -> str:
     else:
         line("reference 3D", "none")
     ready = f"yes, {found['fit_camera']} camera"
+    if found["camera"] == "perspective" != found["fit_camera"]:
+        ready += " (perspective needs intrinsics)"
+    if found["frames"] < FEW_FRAMES:
+        ready += f"; with {found['frames']} frames by few methods, most need {FEW_FRAMES}"
     line("ready to fit", ready if found["problem"] is None else f"no: {found['problem']}")
     if found["confidence"]:
         top = max(found["confidence"]) or 1

@@ -91,7 +91,11 @@ def whole(values: np.ndarray) -> np.ndarray | None:
 
 def parse_long(path: Path) -> Pose:
     """A row for each frame and point (and individual). Raises InputError."""
-    header, rows = read_rows(path)
+    return long_rows(*read_rows(path), path)
+
+
+def long_rows(header: list[str], rows: list[list[str]], path: Path | str) -> Pose:
+    """A long table as header and rows of text. Raises InputError, led by `path`."""
     place = {cell.lower(): c for c, cell in enumerate(header)}
     point = next((place[k] for k in _POINT if k in place), None)
     frame = next((place[k] for k in _FRAME if k and k in place), None)
@@ -145,8 +149,13 @@ def _codes(values: list[str], names: list[str]) -> np.ndarray:
 
 def parse(path: Path) -> Pose:
     """A wide or a long table. Raises InputError."""
-    header = {cell.lower() for cell in _header(path)}
-    return parse_long(path) if {"x", "y"} <= header and header & set(_POINT) else parse_wide(path)
+    return parse_long(path) if is_long(_header(path)) else parse_wide(path)
+
+
+def is_long(header: list[str]) -> bool:
+    """Whether the columns are those of a row for each point."""
+    lower = {cell.lower() for cell in header}
+    return {"x", "y"} <= lower and bool(lower & set(_POINT))
 
 
 def _header(path: Path) -> list[str]:
@@ -159,8 +168,7 @@ def _header(path: Path) -> list[str]:
 def sniff(path: Path) -> bool:
     """Whether the first line names points with x and y."""
     header = _header(path)
-    lower = {cell.lower() for cell in header}
-    return bool(columns_of(header)) or ({"x", "y"} <= lower and bool(lower & set(_POINT)))
+    return bool(columns_of(header)) or is_long(header)
 
 
 def parse_anipose(path: Path) -> Pose:

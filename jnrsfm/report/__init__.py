@@ -11,6 +11,7 @@ from jnrsfm.report.contents import Contents as Contents
 from jnrsfm.report.contents import Panels as Panels
 from jnrsfm.report.contents import for_result as for_result
 from jnrsfm.report.landmark_sheet import write_landmark_sheet as write_landmark_sheet
+from jnrsfm.report.notebook import notebook_html as notebook_html
 from jnrsfm.report.page import page_html
 from jnrsfm.report.page import write_report as write_report
 from jnrsfm.report.photos import Photo as Photo
@@ -32,7 +33,6 @@ PANELS.register(Reconstruction, Panels(scene_of, page_html, draw))
 
 __all__ = [
     "PANELS", "Contents", "Panels", "Photo", "Scene", "StereoSample", "build_scene", "contact_sheet", "figure",
-    "for_result",
-    "photographs", "read_photos", "shown_images", "write_contact_sheet", "write_landmark_sheet", "write_photos",
-    "write_report", "write_stereo_page", "write_still",
+    "for_result", "notebook_html", "photographs", "read_photos", "shown_images", "write_contact_sheet",
+    "write_landmark_sheet", "write_photos", "write_report", "write_stereo_page", "write_still",
 ]  # fmt: skip

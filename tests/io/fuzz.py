@@ -306,6 +306,9 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--first", type=int, default=0, help="number of the first mutation")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--only", nargs="*", default=(), help="ends of the names of the sound files to mutate"
+    )
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--keep", type=Path, default=None)
     parser.add_argument(
@@ -313,7 +316,8 @@ def main() -> int:
     )
     wish = parser.parse_args()
     found: dict = {
-        "command": f"python tests/io/fuzz.py --files {wish.files} --first {wish.first} --seed {wish.seed}",
+        "command": f"python tests/io/fuzz.py --files {wish.files} --first {wish.first} --seed {wish.seed}"
+        + "".join(f" --only {' '.join(wish.only)}" for _ in wish.only[:1]),
         "date": time.strftime("%Y-%m-%d"), "seed": wish.seed, "first": wish.first, "files": 0, "read": 0, "refused": 0,
         "failed": 0, "slowest_s": 0.0, "slowest_file": "", "largest_memory_mb": 0.0, "largest_memory_file": "",
         "memory": "peak of the resident set while a file is read, less that after the sound files (an upper bound)",
@@ -324,6 +328,7 @@ def main() -> int:
         folder = Path(place)
         (folder / "sound").mkdir()
         paths = sound_files(folder / "sound")
+        paths = [p for p in paths if not wish.only or p.name.endswith(tuple(wish.only))]
         sound = [(str(p.relative_to(folder)), p.read_bytes()) for p in paths]
         found["sources"] = len(sound)
         watch = Watch(folder, sound, wish.seed)

@@ -310,6 +310,12 @@ def test_tables_in_memory(result):
     wide = pandas.DataFrame(
         {"nose_x": [1.0, 2], "nose_y": [3.0, np.nan], "tail_x": [1.0, 2], "tail_y": [0.5, 1]}
     )
+    long = pandas.DataFrame(
+        {"frame": [3, 3, 4], "point": ["nose", "tail", "nose"], "x": [1.0, 2, 3], "y": [4.0, 5, 6]}
+    )
+    found = io.as_landmarks(long)
+    assert (found.names, found.visible.tolist()) == (("nose", "tail"), [[True, True], [True, False]])
+    np.testing.assert_array_equal(found.frame_index, [3, 4])
     assert io.as_landmarks(wide).names == ("nose", "tail")
     assert io.as_landmarks(wide).visible.tolist() == [[True, True], [False, True]]
 

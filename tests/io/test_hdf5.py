@@ -81,6 +81,22 @@ def test_a_length_that_the_heap_does_not_have(path, length, said):
         file.array("plain")
 
 
+@pytest.mark.fast
+def test_numbers_of_no_machine_are_not_converted(tmp_path):
+    """The library wrote beside its memory ("double free or corruption") where it converted such a record."""
+    path = tmp_path / "a.slp"
+    with h5py.File(path, "w") as file:
+        file["points"] = np.zeros(4, [("x", "f8"), ("seen", "?"), ("n", "i8")])
+    data = bytearray(path.read_bytes())
+    data[data.index(b"4\x0b\x004\xff\x03") + 4] = 0xED  # the bias of its exponent
+    path.write_bytes(data)
+    with (
+        pytest.raises(InputError, match="floating-point numbers are of no known kind"),
+        open_hdf5(path) as file,
+    ):
+        file.array("points")
+
+
 def test_an_attribute_that_ends_the_process_that_reads_it(path):
     """HDF5 2.0 ends by a segmentation fault where an attribute's number in its heap is out of it."""
     with open_hdf5(path) as file:

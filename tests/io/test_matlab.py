@@ -100,7 +100,7 @@ def test_camera_frame_shapes_without_cameras(scene, tmp_path, rows):
 def test_unordered_frames_ask_for_the_option(scene, rng, tmp_path):
     image = rng.normal(size=(F, P, 2))
     path = save_classic(tmp_path / "a.mat", {"W": to_rows(image, "blocked")})
-    with pytest.raises(InputError, match=r"a\.mat.*rows='interleaved'.*rows='blocked'"):
+    with pytest.raises(InputError, match=r"a\.mat.*--option rows=interleaved.*rows=blocked"):
         io.read_landmarks(path)
     for rows in ORDERS:
         want = to_frames(to_rows(image, "blocked"), 2, rows)

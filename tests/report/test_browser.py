@@ -94,3 +94,30 @@ def test_a_fault_would_be_seen(walker, tab, tmp_path):
     assert "policy: script-src" in state["errors"]
     assert "policy: img-src" in state["errors"]
     assert tab.console
+
+
+STRIP = """((error) => {
+  const canvas = document.createElement("canvas"), frames = [...Array(20).keys()];
+  canvas.style.cssText = "display:block;width:300px;height:60px";
+  document.body.append(canvas);
+  const colours = { accent: "#f00", truth: "#0f0", muted: "#000", ink: "#00f" };
+  const data = { error2d: frames.map(() => error), error3d: frames.map(() => error), clips: [], clip: [] };
+  drawStrip(canvas, data, { list: frames, at: 0 }, colours);
+  const d = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data, drawn = [0, 0];
+  for (let i = 0; i < d.length; i += 4)  // the bars red, the curve green
+    for (const c of [0, 1]) drawn[c] += d[i + 3] > 60 && d[i + c] > 200 && d[i + 1 - c] < 60;
+  canvas.remove();
+  return { drawn, words: highest("2D error", error) };
+})"""
+
+
+def test_an_error_that_is_rounding_is_said_and_not_drawn(walker, tab, tmp_path):
+    """The strip below the picture: bars and curve of 2 %; of 0.0003 % only the words that it is below all notice."""
+    landmarks, result, _ = walker.example(4)
+    write_report(tmp_path / "report.html", Contents(input=landmarks, result=result))
+    tab.open(tmp_path / "report.html")
+    some, none = (tab.run(f"{STRIP}({error})") for error in (0.02, 3e-6))
+    assert some["words"] == "2D error in each frame (highest 2.0 %)"
+    assert min(some["drawn"]) > 50
+    assert none["words"] == "2D error below 0.05 % in every frame"
+    assert none["drawn"] == [0, 0]

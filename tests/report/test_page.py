@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jnrsfm.metrics.quality_report import assess
-from jnrsfm.report import Contents, write_report
+from jnrsfm.report import Contents, notebook_html, write_report
 from jnrsfm.report.curves import loss_svg, series
 from jnrsfm.report.page import as_script_json, pack
 from jnrsfm.report.scene import build_scene
@@ -262,3 +262,15 @@ def test_no_history_no_curve(walker, tmp_path):
     assert loss_svg([]) is None
     assert loss_svg([{"step": 1, "loss": float("nan")}, {"step": 2}]) is None
     assert "<h2>Training</h2>" not in write(walker, tmp_path / "r.html", history=())
+
+
+def test_a_notebook_shows_what_it_is_and_the_verdict(walker):
+    landmarks, result, _ = walker.example(4)
+    bare = result._repr_html_()
+    assert "4 frames" in bare
+    assert "<table" not in bare
+    quality = {**walker.QUALITY, "verdict": {"word": "fair", "text": "fair: <b> & so on"}}
+    shown = notebook_html(Contents(result, landmarks, quality=quality))
+    assert "Verdict: <b>fair: &lt;b&gt; &amp; so on</b>" in shown
+    assert shown.count("<tr>") == 1 + len(walker.QUALITY["items"])
+    assert "<script" not in shown

@@ -17,7 +17,9 @@ def masks_of(images: LabelledImages, folder: str | Path) -> Any:
     """The mask of each image: the file in the folder that is called like it, whatever its ending. Raises InputError."""
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise InputError(f"{folder}: is no folder: masks=FOLDER names the one that holds the masks")
+        raise InputError(
+            f"{folder}: is no folder: masks=FOLDER (--option masks=FOLDER) names the one that holds the masks"
+        )
     known: dict[str, Path] = {}
     for file in images_in(folder):
         if file.stem in known:

@@ -119,7 +119,9 @@ def _roots(file: Path, images: str | None) -> list[Path]:
         for place in (folder, file.parent / folder):
             if place.is_dir():
                 return [place]
-        raise InputError(f"{folder}: is no folder: images=FOLDER names the one that holds the images")
+        raise InputError(
+            f"{folder}: is no folder: images=FOLDER (--option images=FOLDER) names the one that holds the images"
+        )
     above = file.parent.parent
     ending = file.stem.rpartition("_")[2]
     places = (

@@ -73,7 +73,9 @@ def read(
     folders = [f.parent for f in found]
     if len(set(folders)) < len(folders):
         several = " and ".join(f.name for f in found if folders.count(f.parent) > 1)
-        raise InputError(f"{path}: labels stand in {several}: choose one with labels=NAME")
+        raise InputError(
+            f"{path}: labels stand in {several}: choose one with labels=NAME (--option labels=NAME)"
+        )
     parts = [_Table(f) for f in found]
     names = tuple(dict.fromkeys(p for part in parts for p in part.points))
     animals = tuple(dict.fromkeys(a for part in parts for a in part.animals))

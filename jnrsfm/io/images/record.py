@@ -139,7 +139,8 @@ def check_images(images: LabelledImages, where: Any = "the images", labels: bool
         more = f" ({off.sum()} such points in all)" if off.sum() > 1 else ""
         raise InputError(
             f"{where}: image {names[image]}: point {called} is at ({x:g}, {y:g}), outside its "
-            f"{sizes[image, 0]} x {sizes[image, 1]} pixels{more}: mend it, or hide such points with outside=hide"
+            f"{sizes[image, 0]} x {sizes[image, 1]} pixels{more}: mend it, or "
+            "hide such points with outside=hide (--option outside=hide)"
         )
     if images.boxes is not None:
         _check_boxes(where, images, names, sizes)

@@ -1,4 +1,5 @@
-"""What has variable length in an HDF5 file, read without the HDF5 library's own conversion.
+"""What the HDF5 library is not trusted with: datatypes checked before it converts them, and all of variable length
+read without it.
 
 Texts and lists of variable length lie in heaps of the file, and an array holds their lengths and places. The library
 follows those without holding them against each other, and has ended the process at damaged ones. Arrays are therefore
@@ -55,6 +56,35 @@ def is_variable(kind: Any) -> bool:
     if isinstance(kind, h5t.TypeCompoundID):
         return any(is_variable(kind.get_member_type(i)) for i in range(kind.get_nmembers()))
     return False
+
+
+def check_plain(kind: Any) -> None:
+    """Raise Damaged for a datatype with numbers of no machine, or with parts that overlap: the library has written
+    beside its memory where it converts these."""
+    from h5py import h5t
+
+    if isinstance(kind, h5t.TypeCompoundID):
+        end = 0
+        members = [(kind.get_member_offset(i), kind.get_member_type(i)) for i in range(kind.get_nmembers())]
+        for offset, member in sorted(members, key=lambda m: m[0]):
+            check_plain(member)
+            if offset < end:
+                raise Damaged("parts of its records overlap")
+            end = offset + member.get_size()
+        if end > kind.get_size():
+            raise Damaged("its records are longer than they say")
+    elif isinstance(kind, h5t.TypeArrayID | h5t.TypeEnumID | h5t.TypeVlenID):
+        check_plain(kind.get_super())
+    elif isinstance(kind, h5t.TypeFloatID):
+        known = [getattr(h5t, f"IEEE_F{bits}{order}") for bits in (16, 32, 64) for order in ("LE", "BE")]
+        if not any(kind.equal(k) for k in known):
+            raise Damaged("its floating-point numbers are of no known kind")
+    elif isinstance(kind, h5t.TypeIntegerID | h5t.TypeBitfieldID):
+        size = kind.get_size()
+        if size not in (1, 2, 4, 8) or kind.get_precision() != 8 * size or kind.get_offset():
+            raise Damaged("its whole numbers are of no known kind")
+    elif not isinstance(kind, h5t.TypeStringID | h5t.TypeReferenceID | h5t.TypeOpaqueID):
+        raise Damaged("it holds things of an unknown kind")
 
 
 def text_attribute(path: Path, group: str, name: str) -> str:
