@@ -115,9 +115,7 @@ def library() -> Any:
         import PIL.ImageFont
         import PIL.ImageOps
     except ImportError as error:
-        raise InputError(
-            "images need Pillow, which is not installed: pip install 'jnrsfm[images]'"
-        ) from error
+        raise InputError("images need Pillow, which is not installed: pip install pillow") from error
     return PIL
 
 

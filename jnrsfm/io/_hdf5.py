@@ -185,7 +185,7 @@ def open_hdf5(path: Path) -> Iterator[Hdf5]:
     try:
         import h5py
     except ImportError as error:
-        raise InputError(f"{path}: HDF5 files need h5py: pip install 'jnrsfm[files]'") from error
+        raise InputError(f"{path}: HDF5 files need h5py: pip install h5py") from error
     try:
         with h5py.File(path, "r") as file:
             yield Hdf5(file, path)

@@ -85,7 +85,7 @@ def _load_hdf5(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         import h5py
     except ImportError as error:
         raise InputError(
-            f"{path}: MATLAB 7.3 files need h5py: pip install 'jnrsfm[files]', or save with -v7 in MATLAB"
+            f"{path}: MATLAB 7.3 files need h5py: pip install h5py, or save with -v7 in MATLAB"
         ) from error
     found = {}
     with open_hdf5(path) as file:

@@ -144,7 +144,7 @@ def _open(path: Path) -> Any:
     try:
         import av
     except ImportError as error:
-        raise InputError("videos need av, which is not installed: pip install 'jnrsfm[images]'") from error
+        raise InputError("videos need av, which is not installed: pip install av") from error
     try:
         container = av.open(str(path))
     except (OSError, ValueError) as error:

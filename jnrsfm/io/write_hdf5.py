@@ -19,7 +19,7 @@ def _write(path: Path, fill: Callable[[Any, Any], None]) -> None:
     try:
         import h5py
     except ImportError as error:
-        raise InputError(f"{path}: HDF5 files need h5py: pip install 'jnrsfm[files]'") from error
+        raise InputError(f"{path}: HDF5 files need h5py: pip install h5py") from error
     stream = io.BytesIO()
     with h5py.File(stream, "w", track_order=True) as file:
         fill(file, h5py)

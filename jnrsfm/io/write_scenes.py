@@ -17,7 +17,7 @@ def write_c3d(path: Path, export: Export) -> None:
     try:
         import ezc3d
     except ImportError as error:
-        raise InputError(f"{path}: C3D files need ezc3d: pip install 'jnrsfm[c3d]'") from error
+        raise InputError(f"{path}: C3D files need ezc3d: pip install ezc3d") from error
     points = export.y_up
     out = ezc3d.c3d()
     about = out["parameters"]["POINT"]
@@ -241,11 +241,13 @@ def write_glb(path: Path, export: Export) -> None:
     spread = np.nanmedian(np.linalg.norm(points - np.nanmean(points, axis=1, keepdims=True), axis=-1))
     ball = 0.04 * float(spread) if spread > 0 else 1.0
     builder = _Glb(np.arange(len(points)) / export.fps)
-    sphere, rod = builder.mesh(*_ball()), builder.mesh(*_rod())
+    edges = [] if export.edges is None else np.asarray(export.edges).tolist()
+    sphere = builder.mesh(*_ball())
+    rod = builder.mesh(*_rod()) if edges else -1  # a mesh that nothing uses is one too many
     for p, name in enumerate(export.names):
         scale = np.where(known[:, p], ball, 0.0)[:, None] * np.ones(3)
         builder.node(name, sphere, filled[:, p], None, scale)
-    for a, b in [] if export.edges is None else np.asarray(export.edges).tolist():
+    for a, b in edges:
         way = filled[:, b] - filled[:, a]
         length = np.linalg.norm(way, axis=-1)
         both = known[:, a] & known[:, b]

@@ -16,7 +16,7 @@ def write_landmark_sheet(path: str | Path, landmarks: Landmarks, frames: int = 1
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError(f"{path}: pictures need matplotlib: pip install 'jnrsfm[viz]'") from error
+        raise InputError(f"{path}: pictures need matplotlib: pip install matplotlib") from error
     if Path(path).suffix.lower() != ".png":
         raise InputError(f"{path}: a contact sheet is a .png: give --png FILE.png")
     points, visible = np.asarray(landmarks.points2d), np.asarray(landmarks.visible)

@@ -196,7 +196,7 @@ def draw(contents: Contents) -> Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError(
-            'report.png needs matplotlib, which is not installed; pip install "jnrsfm[viz]"'
+            "report.png needs matplotlib, which is not installed; pip install matplotlib"
         ) from error
     scene, quality = contents.scene, contents.quality
     at = np.unique(np.linspace(0, len(scene.frames) - 1, COLUMNS).astype(int))

