@@ -4,8 +4,9 @@
 
 Frames of 28 points lie in a file of 2D landmarks. Training streams them: each batch is read by position, normalised on
 the host while the device works on the one before, and stepped by the engine; the same steps from a set that is resident
-on the device alternate with it in one process. Lifting reads blocks of 4096 frames, lifts and writes them; resident
-lifting has its landmarks in memory. Peak memory is that of processes of their own for fewer and for all frames.
+on the device alternate with it in one process. Lifting reads blocks of 4096 frames, each while the one before is lifted,
+and writes them; resident lifting has its landmarks in memory. Peak memory is that of processes of their own for fewer
+and for all frames.
 """
 
 import json
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -76,16 +78,20 @@ class Streams:
 
 
 def lift(streams: Streams, model, out: Path, frames: int) -> float:
-    """Lift from disk to disk; seconds."""
-    target = np.lib.format.open_memmap(out, "w+", np.float32, (frames, POINTS, 3))
+    """Lift from disk to disk; seconds. A block is read while the one before is lifted; what is written through a file,
+    and not through a map of it, is no memory of this process."""
     begun = time.perf_counter()
-    for first in range(0, frames, BLOCK):
-        numbers = np.arange(first, min(first + BLOCK, frames))
-        target[first : first + len(numbers)] = model.lift(streams.frames(numbers)).camera_points
-        if first % (64 * BLOCK) == 0:  # written pages are the file's, not this process's
-            target.flush()
-            del target
-            target = np.lib.format.open_memmap(out, "r+")
+    numbers = lambda first: np.arange(first, min(first + BLOCK, frames))
+    head = {"descr": "<f4", "fortran_order": False, "shape": (frames, POINTS, 3)}
+    with open(out, "wb") as file, ThreadPoolExecutor(1) as ahead:
+        np.lib.format.write_array_header_1_0(file, head)
+        coming = ahead.submit(streams.frames, numbers(0))
+        for first in range(0, frames, BLOCK):
+            seen, coming = (
+                coming.result(),
+                ahead.submit(streams.frames, numbers(min(first + BLOCK, frames - 1))),
+            )
+            file.write(np.ascontiguousarray(model.lift(seen).camera_points, np.float32).data)
     return time.perf_counter() - begun
 
 
