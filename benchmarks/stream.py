@@ -4,9 +4,9 @@
 
 Frames of 28 points lie in a file of 2D landmarks. Training streams them: each batch is read by position, normalised on
 the host while the device works on the one before, and stepped by the engine; the same steps from a set that is resident
-on the device alternate with it in one process. Lifting reads blocks of 4096 frames, each while the one before is lifted,
-and writes them; resident lifting has its landmarks in memory. Peak memory is that of processes of their own for fewer
-and for all frames.
+on the device alternate with it in one process. Lifting reads blocks of 4096 frames, each while the one before is
+lifted, and writes them; resident lifting has its landmarks in memory. Peak memory is that of processes of their own for
+fewer and for all frames.
 """
 
 import json
