@@ -25,10 +25,14 @@ def test_ctrl_c_is_heard_and_the_work_is_known_to_go_on():
         over.wait(60)
         went_on.set()
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest-xdist ignore it
     timer = threading.Timer(0.3, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
-        worker.run(work)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            worker.run(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert worker.left_behind()
     over.set()
     assert went_on.wait(60)

@@ -73,7 +73,7 @@ from jnrsfm.types import Landmarks, Reconstruction
 
 __all__ = [
     "IMAGE_FORMATS", "RESULTS", "SKELETONS", "Export", "Format", "Pose", "Reading", "ResultFile", "Writer",
-    "as_landmarks", "check_images", "check_landmarks", "clean", "convert", "describe", "describe_images",
+    "as_landmarks", "check_images", "check_landmarks", "convert", "describe", "describe_images",
     "drop_empty", "format_images", "format_info", "formats", "holds_images", "image_info", "info", "parse", "read",
     "read_images", "read_landmarks", "read_reconstruction", "read_reference", "read_result", "register",
     "register_writer", "remarks", "select_points", "symmetric_of", "to_dataframe", "to_xarray", "usable_frames",
