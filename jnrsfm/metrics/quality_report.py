@@ -53,6 +53,7 @@ THRESHOLDS: dict[str, Threshold] = {
 FLAT, DEEP = 0.1, 3.0  # depth over width beyond which a shape is suspicious, whatever the object
 FEWEST_HELD_OUT = 20
 MOST_FRAMES = 2000
+FEW_OUTLIERS = 1e-3  # of the observed points: so many a clean set may show, and they weigh little
 NEEDED_VISIBLE = 4  # fewer visible points in a frame cannot fix a camera and a shape
 
 REPROJECTION_IS_NOT_PROOF = (
@@ -431,16 +432,15 @@ class _PointChecks:
         share = doubted.sum() / max(int(self.visible.sum()), 1)
         by_point, frames = doubted.sum(0), np.flatnonzero(doubted.any(1))
         order = [int(p) for p in np.argsort(-by_point, kind="stable")[:5] if by_point[p]]
-        explain = (
-            "observed points that jump away from their own track and from what the other points predict; they weighed "
-            "little in the fit"
-        )
+        explain = "observed points that jump off their own track and off what the others predict; they weighed little"
         if len(frames):
             named = ", ".join(f"{self.name(p)} ({by_point[p]})" for p in order)
             explain += f"; most at {named}, in {len(frames)} frames"
             pairs = ", ".join(f"{self.name(int(p))} in frame {f}" for f, p in np.argwhere(doubted)[:5])
-            more = int(doubted.sum()) - 5
-            self.warnings.append(f"Wrong points: {pairs}" + (f" and {more} more." if more > 0 else "."))
+            pairs += f" and {doubted.sum() - 5} more" if doubted.sum() > 5 else ""
+            if share > FEW_OUTLIERS:
+                self.warnings.append(f"Wrong points: {pairs}.")
+            explain += f": {pairs}"
         self.add("outliers", float(share), "fraction", explain)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jnrsfm import datasets, metrics
+from jnrsfm.inputs import Reliability
 from jnrsfm.metrics import verdict
 from jnrsfm.report.summary import summarise
 
@@ -157,3 +158,15 @@ def test_good_is_what_has_no_poor_item():
     report = metrics.assess(landmarks.replace(points2d=spoilt), truth)
     assert any(i["verdict"] == "poor" for i in report["items"])
     assert report["verdict"]["word"] != "good"
+
+
+@pytest.mark.parametrize(("count", "word"), [(1, "good"), (40, "fair")])
+def test_wrong_points_are_named_and_a_stray_one_is_no_warning(count, word):
+    landmarks, truth = walk()
+    doubted = np.zeros((60, 19), bool)
+    doubted.flat[np.arange(count) * (doubted.size // count)] = True
+    report = metrics.assess(landmarks, truth, reliability=Reliability(1.0 - doubted, doubted, 0.01))
+    item = next(i for i in report["items"] if i["name"] == "outliers")
+    assert f"{landmarks.names[0]} in frame 0" in item["explain"]
+    assert report["verdict"]["word"] == word
+    assert report["warnings"][0].startswith("Wrong points") == (word == "fair")
