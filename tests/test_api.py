@@ -187,6 +187,7 @@ def test_other_landmarks_do_not_go_on_from_a_checkpoint(run):
     np.testing.assert_array_equal(found.reconstruction.points3d, run[3].reconstruction.points3d)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_goes_on_at_a_lower_rate_and_at_no_other_change(tmp_path):
     landmarks, _ = walk()
     fit = lambda rate, **options: api.fit(

@@ -249,6 +249,7 @@ def test_what_the_model_does_not_know_is_refused_in_one_line(trained):
         mc.fit(few, "orthographic", mc.MultiCategory(**SMALL), 0, Session())
 
 
+@pytest.mark.slow
 def test_a_users_c3dpo_file_trains_with_one_command(make_categories, tmp_path, capsys):
     landmarks, reference = make_categories(np.random.default_rng(3), EACH)
     io.write_landmarks(tmp_path / "mine.json", landmarks.replace(category=None, categories=None), reference)

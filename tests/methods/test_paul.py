@@ -171,7 +171,7 @@ def test_values_and_gradients_are_finite_in_float32(kind, camera, solver):
 
 @pytest.mark.fast
 @pytest.mark.first
-@pytest.mark.parametrize("perspective", [False, True])
+@pytest.mark.parametrize("perspective", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_lower_level_finds_the_camera_of_an_exact_image(perspective):
     rng = np.random.default_rng(4)
     shape, _, _ = case("equal", rng)
@@ -216,6 +216,7 @@ def test_hidden_points_do_not_leak(codes, camera):
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.slow
 def test_observed_points_keep_their_place():
     landmarks = few(missing=0.2)
     config = paul.Paul(**TINY, starts=("rigid",))

@@ -143,6 +143,7 @@ def test_free_shapes_reconstruct_a_sequence_with_gaps(rng):
     assert np.std(found[0].points3d, 0).max() < 0.5 * np.std(found[0].camera_points, 0).max()
 
 
+@pytest.mark.slow
 def test_the_floor_of_the_anchor_weight_stays_to_the_end(rng):
     """To the depths of the normal distribution, in the search and after; not to those of a rigid shape."""
     landmarks, _ = nodding(rng)
