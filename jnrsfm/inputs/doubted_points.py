@@ -24,6 +24,7 @@ _DOUBT = 6.0  # typical misses
 _OUT = 20.0  # typical misses: not used at all, where the frame has enough other points
 _LEAST = 1e-3  # weight of any other point
 _SWING = 0.125  # of the speed of its neighbours in time, the least of three, which a wrong neighbour does not raise
+_SURE = 0.5  # confidence from which on a point may swing
 _ROUNDING = 2e-3  # of the object's size: nobody's tracks are better
 _OFTEN = 20  # observations from which on a point has a scale of its own
 _FEWEST = 7  # points that a low-rank model of them can say something with
@@ -60,9 +61,12 @@ def reliability(landmarks: Landmarks) -> Reliability:
         return flat
     radius = np.clip(np.where(np.isfinite(radius), radius, typical), 0.1 * typical, 10 * typical)
     x = (xy - np.where(shown[:, None, None], middle, 0.0)) / radius[:, None, None]
-    among, noise = _among_others(x, seen, np.asarray(landmarks.weights, np.float64))
-    in_time = _in_time(xy / typical, landmarks.sequence)
+    given = np.asarray(landmarks.weights, np.float64)
+    among, noise = _among_others(x, seen, given)
+    in_time = _in_time(xy / typical, landmarks.sequence, given > _SURE)
     miss = np.fmin(among, in_time)  # a witness that cannot speak is NaN
+    # a point that its detector doubts itself needs less to be doubted here
+    miss = miss / np.sqrt(np.clip(given, _LEAST, 1.0))
     miss = np.where(seen & np.isfinite(miss), miss, 0.0)
     weights = np.where(miss > _DOUBT, np.maximum((_DOUBT / np.maximum(miss, _DOUBT)) ** 4, _LEAST), 1.0)
     out = seen & (miss > _OUT)
@@ -113,9 +117,9 @@ def _among_others(x: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> tuple
     return gap / scale, typical if np.isfinite(typical) else 0.0
 
 
-def _in_time(x: np.ndarray, sequence) -> np.ndarray:
+def _in_time(x: np.ndarray, sequence, sure: np.ndarray) -> np.ndarray:
     """Misses of the best of six predictions from the frames about it, over the typical one; NaN where there is none
-    and everywhere for frames without an order."""
+    and everywhere for frames without an order. `sure (frame, point)`: points that may swing."""
     n, p, _ = x.shape
     miss, speed = np.full((n, p), np.nan), np.full((n, p), np.nan)
     if sequence is None:
@@ -132,4 +136,4 @@ def _in_time(x: np.ndarray, sequence) -> np.ndarray:
         steps = np.linalg.norm([b1 - b2, (a1 - b1) / 2, a2 - a1], axis=-1)
         speed[frames] = np.fmin(np.fmin(steps[0], steps[1]), steps[2])
     # A paw that stands most of the time has a small typical miss, and swings fast: where its neighbours move, it may.
-    return miss / (_typical(miss) + _SWING * np.nan_to_num(speed))
+    return miss / (_typical(miss) + _SWING * sure * np.nan_to_num(speed))

@@ -90,9 +90,9 @@ def assess(
     fraction of the object's size in the image). `restarts (restart, frame, point, 3)`: camera-frame shapes of
     the fits from other seeds; where absent the reconstruction's `score` serves. `reliability`: what the tracks said of
     their own points (`inputs.Reliability`: `weights`, `doubted`, `noise`). `exchanged (frame,)`: frames in which left
-    and right are exchanged and were fitted so. `remarks`: what is wrong with the
-    coordinates, a line each: they lead the warnings, and no fit to them is called anything but poor; `said`: lines that
-    come next, with which no fit is better than fair.
+    and right are exchanged and were fitted so. `remarks`: what is wrong with the coordinates, a line each: they lead
+    the warnings, and no fit to them is called anything but poor; `said`: lines that come next, with which no fit is
+    better than fair.
 
     Raises `InputError` where landmarks and reconstruction do not match or a visible point projects nowhere.
     """

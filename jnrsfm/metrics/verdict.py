@@ -193,7 +193,7 @@ def judge(
             "one side of the body is hidden: nothing tells a left step from a right one reflected in depth"
         )
     sides = 0 if exchanged is None else int(np.asarray(exchanged).sum())
-    if sides > _EXCHANGED * len(np.asarray(landmarks.points2d)):
+    if sides > _EXCHANGED * landmarks.n_frames:
         grave.append(f"left and right change sides in {sides} frames: exchange them back")
     if found.depth < _FLAT:
         reasons.append("the shapes are nearly flat")

@@ -11,13 +11,33 @@ import numpy as np
 from jnrsfm import runs
 from jnrsfm.pixels import jpeg
 
+_RAMP = np.array(  # dark to bright, far to near
+    [[24, 15, 61], [79, 18, 123], [145, 43, 129], [207, 68, 112], [246, 120, 92], [254, 188, 120], [252, 253, 191]]
+)  # fmt: skip
+
 
 class StereoSample(NamedTuple):
-    """A picture of the page: `caption`; `images`, uint8 each, side by side; whether its shot was `kept`."""
+    """A picture of the page: `caption`; `images`, uint8 each, side by side; what was kept has its disparity `(y, x)`
+    and where it is valid beside them, what was refused has None."""
 
     caption: str
     images: Sequence[np.ndarray]
-    kept: bool
+    disparity: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def depth_colours(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """`(y, x, 3)` uint8 of values `(y, x)`, larger is nearer and brighter, from the 2nd to the 98th percentile of the
+    valid ones; grey where not valid."""
+    if not valid.any():
+        return np.full((*values.shape, 3), 128, np.uint8)
+    low, high = np.percentile(values[valid], [2, 98])
+    at = np.clip((values - low) / max(float(high - low), 1e-9), 0, 1) * (len(_RAMP) - 1)
+    found = np.stack([np.interp(at, np.arange(len(_RAMP)), _RAMP[:, c]) for c in range(3)], -1)
+    return np.where(valid[..., None], found, 128).astype(np.uint8)
+
+
+def _images(sample: StereoSample) -> list[np.ndarray]:
+    return [*sample.images, *([] if sample.disparity is None else [depth_colours(*sample.disparity)])]
 
 
 def write_stereo_page(
@@ -25,14 +45,16 @@ def write_stereo_page(
 ) -> Path:
     """Write the page, whole or not at all: `lines` of what there is to say, then the pictures."""
     cell = lambda s: (
-        f'<figure class="{"kept" if s.kept else "refused"}"><div>'
+        f'<figure class="{"refused" if s.disparity is None else "kept"}"><div>'
         + "".join(
             f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg(i, 80)).decode()}">'
-            for i in s.images
+            for i in _images(s)
         )
         + f"</div><figcaption>{html.escape(s.caption)}</figcaption></figure>"
     )
-    part = lambda kept: "".join(cell(s) for s in samples if s.kept == kept) or "<p>none</p>"
+    part = lambda kept: (
+        "".join(cell(s) for s in samples if (s.disparity is not None) == kept) or "<p>none</p>"
+    )
     said = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     page = f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

@@ -84,3 +84,14 @@ def test_unused_frames_come_back_interpolated_or_nan_and_marked():
     assert not np.asarray(back.visible)[~used].any()
     loose = put_back(part.replace(sequence=None), landmarks.replace(sequence=None), used)
     assert np.isnan(np.asarray(loose.points3d)[~used]).all()
+
+
+@pytest.mark.fast
+def test_what_its_detector_doubts_needs_less_to_be_doubted(rng):
+    bad, wrong = spoiled(walk(noise=0.01)[0], rng, share=0.15, jump=0.25)
+    given = np.where(wrong, rng.uniform(0.02, 0.1, wrong.shape), rng.uniform(0.7, 1.0, wrong.shape)).astype(
+        np.float32
+    )
+    told = reliability(bad.replace(confidence=given))
+    assert told.doubted[wrong].mean() > 0.85 > reliability(bad).doubted[wrong].mean() + 0.1
+    assert told.doubted[~wrong].mean() < 0.005

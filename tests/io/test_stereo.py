@@ -210,8 +210,25 @@ def test_a_damaged_part_is_one_line(converted, tmp_path):
         stereo.read_pairs(tmp_path).read(0)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parts": None},
+        {"parts": [{"file": "../a.npz", "pairs": 0, "frames": []}]},
+        {"size": 3},
+        {"kind": "x"},
+    ],
+)
+def test_a_damaged_index_is_one_line(converted, tmp_path, change):
+    index = json.loads((converted[1] / "index.json").read_text()) | change
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match="is no index of stereo pairs") as error:
+        stereo.read_pairs(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def test_the_page_says_what_there_is_to_say(tmp_path):
-    sample = report.StereoSample("a <b>", [np.zeros((4, 4, 3), np.uint8)], False)
+    sample = report.StereoSample("a <b>", [np.zeros((4, 4, 3), np.uint8)])
     page = report.write_stereo_page(tmp_path / "p.html", "T & t", ["line <1>"], [sample]).read_text()
     assert "T &amp; t" in page
     assert "line &lt;1&gt;" in page

@@ -18,18 +18,6 @@ from jnrsfm.io.stereo.settings import StereoSettings
 from jnrsfm.io.stereo.shots import REASONS, Shot
 
 Say = Callable[[str, int, int], None]
-_RAMP = np.array(  # dark to bright, far to near
-    [
-        [24, 15, 61],
-        [79, 18, 123],
-        [145, 43, 129],
-        [207, 68, 112],
-        [246, 120, 92],
-        [254, 188, 120],
-        [252, 253, 191],
-    ]
-)
-_UNSURE = 0.15  # mean correlation below which nothing tells the eyes apart
 
 
 def convert_stereo(
@@ -182,33 +170,22 @@ def _counted(found: list[Shot]) -> str:
 
 def samples(
     files: list[Path], folder: Path, index: dict[str, Any], kept: int, refused: int
-) -> Iterator[tuple[str, list[np.ndarray], bool]]:
-    """`(caption, pictures, kept)` for a page: pairs spread over those that are stored, each with its disparity in
-    colours; then the middle frames of refused shots, both eyes."""
+) -> Iterator[tuple[str, list[np.ndarray], tuple[np.ndarray, np.ndarray] | None]]:
+    """`(caption, pictures, (disparity, valid))` for a page: pairs spread over those that are stored; then the middle
+    frames of refused shots, both eyes, with None."""
     found = pairs.PairSet(folder, index)
     numbers = [n for p in found.parts for n in p["frames"]]
     for i in np.unique(np.linspace(0, len(found) - 1, kept).round().astype(int)).tolist():
         pair = found.read(i)
-        yield f"frame {numbers[i]}", [pair["first"], depth_colours(pair["disparity"], pair["valid"])], True
+        yield f"frame {numbers[i]}", [pair["first"]], (pair["disparity"], pair["valid"])
     frames = StereoFrames(files, StereoSettings(**index["settings"]))
     try:
         for shot in [Shot(**s) for s in index["shots"] if s["reason"] is not None][:refused]:
             assert shot.reason is not None
             caption = f"frames {shot.first} to {shot.last}: {REASONS[shot.reason]}"
-            yield caption, list(frames.read(shot.middle)), False
+            yield caption, list(frames.read(shot.middle)), None
     finally:
         frames.close()
-
-
-def depth_colours(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """`(y, x, 3)` uint8 of values `(y, x)`, larger is nearer and brighter, from the 2nd to the 98th percentile of the
-    valid ones; grey where not valid."""
-    if not valid.any():
-        return np.full((*values.shape, 3), 128, np.uint8)
-    low, high = np.percentile(values[valid], [2, 98])
-    at = np.clip((values - low) / max(float(high - low), 1e-9), 0, 1) * (len(_RAMP) - 1)
-    found = np.stack([np.interp(at, np.arange(len(_RAMP)), _RAMP[:, c]) for c in range(3)], -1)
-    return np.where(valid[..., None], found, 128).astype(np.uint8)
 
 
 def summary(index: dict[str, Any]) -> str:
@@ -223,7 +200,7 @@ def summary(index: dict[str, Any]) -> str:
     if kept < len(found):
         lines.append(f"refused: {_counted(found)}")
     order = "right, left: turned" if index["swapped"] else "left, right"
-    if index["order_evidence"] < _UNSURE and index["settings"]["eyes"] == "auto":
+    if index["order_evidence"] < shots.UNSURE and index["settings"]["eyes"] == "auto":
         order += " (hardly anything tells; --eyes says it)"
     lines.append(f"layout {index['layout']}; eyes: {order}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ import numpy as np
 
 from jnrsfm import runs
 from jnrsfm.errors import InputError
+from jnrsfm.io import _archive
 
 INDEX = "index.json"
 NAMES = ("first", "second", "disparity", "flow", "valid")
@@ -74,6 +75,7 @@ class PairSet:
 
     def _part(self, part: int) -> dict[str, np.ndarray]:
         path = self.folder / self.parts[part]["file"]
+        _archive.check_sizes(path)
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 found = {name: file[name] for name in NAMES}
@@ -92,9 +94,16 @@ def read_index(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(path.read_text())
-        if found["kind"] != "stereo pairs" or not isinstance(found["parts"], list):
+        if found["kind"] != "stereo pairs" or not {"done", "shots", "static", "next"} <= found.keys():
             raise ValueError("another kind of file")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for part in found["parts"]:
+            if Path(part["file"]).name != part["file"] or len(part["frames"]) != part["pairs"]:
+                raise ValueError("a part is not what it says")
+        if found["shots"] is not None and not all(
+            isinstance(x, int) for x in (found["size"][0], found["size"][1])
+        ):
+            raise ValueError("it has no size")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path}: is no index of stereo pairs ({error}): name another folder") from error
     return found
 

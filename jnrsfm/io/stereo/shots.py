@@ -13,13 +13,13 @@ from jnrsfm.io.stereo.frames import StereoFrames
 from jnrsfm.io.stereo.matching import Matcher, Stereo, histogram
 from jnrsfm.io.stereo.settings import StereoSettings
 
+UNSURE = 0.15  # mean correlation below which nothing tells the eyes apart
 REASONS = {
     "short": "shorter than the shortest shot",
     "black": "black picture",
     "inconsistent": "left and right do not match (no stereo, or another layout)",
     "vertical": "vertical disparity: the pictures are not level, or the lens distorts",
     "flat": "hardly any range of disparity: one picture twice, or far away",
-    "static": "nothing moves",
 }
 
 
@@ -70,7 +70,7 @@ def judged(shot: Shot, frames: StereoFrames, settings: StereoSettings, matcher: 
     # a strip that the other eye does not show is no fault of the stereo
     share = float(good.sum() / max(int(found.inside.sum()), 1)) if found.inside.mean() > 0.3 else 0.0
     measured: dict[str, Any] = {"brightness": brightness, "consistent": share}
-    if share < settings.consistent:
+    if share < settings.consistent or not good.any():
         return dataclasses.replace(shot, reason="inconsistent", **measured)
     measured["vertical"] = float(np.mean(np.abs(found.vertical[good]) > settings.vertical))
     low, high = np.percentile(found.disparity[good], [1, 99])
@@ -97,10 +97,11 @@ def _lower(found: Stereo, good: np.ndarray) -> float:
 
 def swapped(shots: list[Shot]) -> tuple[bool, float]:
     """Whether the halves are those of the other eye, and how surely: the mean of the good shots' correlations of
-    disparity with the height in the picture. Floors, tables and roads lie below; ceilings are rarer."""
+    disparity with the height in the picture. Floors, tables and roads lie below; ceilings are rarer. Where nothing
+    tells they stay as they are."""
     of = [s.lower for s in shots if s.reason is None]
     mean = float(np.mean(of)) if of else 0.0
-    return mean < 0, abs(mean)
+    return mean < -UNSURE, abs(mean)
 
 
 def moving(
