@@ -7,9 +7,11 @@
 * `depth_reflection`: which frames are mirrored in depth, by `mirror_evidence` of pairs and `reflection_votes` of a set.
 * `trajectory`: the DCT basis of smooth motion.
 * `cameras`: the camera models and their projections; `normalization`: the object-centric measurements under them.
+* `rays`: rays of pixels, samples along them, volume rendering; `scene_space`: from the world to a field and back.
 * `skeleton`: bones that are each other's left-right image.
 """
 
+from jnrsfm.geometry import rays as rays
 from jnrsfm.geometry.cameras import MODELS as CAMERA_MODELS  # noqa: F401  (exported)
 from jnrsfm.geometry.cameras import CameraModel as CameraModel
 from jnrsfm.geometry.cameras import Orthographic as Orthographic
@@ -61,8 +63,11 @@ from jnrsfm.geometry.rotations import project_to_stiefel as project_to_stiefel
 from jnrsfm.geometry.rotations import random_rotations as random_rotations
 from jnrsfm.geometry.rotations import skew as skew
 from jnrsfm.geometry.rotations import vee as vee
+from jnrsfm.geometry.scene_space import SceneSpace as SceneSpace
+from jnrsfm.geometry.scene_space import forward_facing as forward_facing
 from jnrsfm.geometry.skeleton import twin_bones as twin_bones
 from jnrsfm.geometry.trajectory import dct_basis as dct_basis
 from jnrsfm.geometry.trajectory import dct_displacement_basis as dct_displacement_basis
+from jnrsfm.geometry.trajectory import dct_displacements_at as dct_displacements_at
 from jnrsfm.geometry.trajectory import from_trajectory as from_trajectory
 from jnrsfm.geometry.trajectory import to_trajectory as to_trajectory

@@ -57,6 +57,20 @@ def dct_displacement_basis(n_times: int, n_basis: int, dtype=jnp.float32) -> Flo
     return jnp.asarray(np.sqrt(2.0 / n_times) * _cosines(n_times, np.arange(1, n_basis + 1)), dtype)
 
 
+def dct_displacements_at(
+    times: Float[ArrayLike, "*batch"], n_times: int, n_basis: int
+) -> Float[Array, "*batch basis"]:
+    r"""Rows of `dct_displacement_basis` at any times, whole numbers being frames: $\sqrt{2/T}\cos\frac{\pi(2t+1)k}{2T}$.
+
+    Between frames it is the same cosines, and so beyond the first and last one. Differentiable in `times`. Raises
+    `ValueError` unless 0 <= K <= T - 1.
+    """
+    _check(n_times, n_basis, n_times - 1)
+    ks = jnp.arange(1, n_basis + 1)
+    angle = jnp.pi / (2 * n_times) * (2 * jnp.asarray(times)[..., None] + 1) * ks
+    return jnp.sqrt(2.0 / n_times) * jnp.cos(angle)
+
+
 def from_trajectory(
     trajectory: Float[ArrayLike, "*batch frame d"], basis: Float[ArrayLike, "frame basis"]
 ) -> Float[Array, "*batch basis d"]:

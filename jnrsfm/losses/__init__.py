@@ -1,7 +1,8 @@
 """Terms of objectives, as pure functions of shapes and images: reprojection, bones, low rank, distillation,
-matching, depth."""
+matching, depth, fields."""
 
 from jnrsfm.losses import depth as depth
+from jnrsfm.losses import field as field
 from jnrsfm.losses.bones import bone_asymmetry as bone_asymmetry
 from jnrsfm.losses.distillation import CodeTerms as CodeTerms
 from jnrsfm.losses.distillation import code_bound as code_bound

@@ -1,5 +1,6 @@
 """Networks (Flax NNX), without losses and data; and what makes pure functions and files of them."""
 
+from jnrsfm.models import field as field
 from jnrsfm.models.autoencoder import AutoencoderConfig as AutoencoderConfig
 from jnrsfm.models.autoencoder import Perceptron as Perceptron
 from jnrsfm.models.autoencoder import ProcrusteanAutoencoder as ProcrusteanAutoencoder

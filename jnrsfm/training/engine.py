@@ -179,7 +179,7 @@ class Engine:
         time."""
         hyper = {k: jnp.float32(v) for k, v in (hyper or {}).items()} | {"progress": jnp.float32(1.0)}
         count = len(jax.tree.leaves(alive)[0])
-        n, size = source.length, min(source.block, source.length)
+        n, size = source.judged, min(source.block, source.judged)
         places = np.arange(-(-n // size) * size).reshape(-1, size)
         which, inside = np.minimum(places, n - 1), places < n
         rows: list[dict[str, float]] = []

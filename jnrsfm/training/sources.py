@@ -29,6 +29,11 @@ class Source(Protocol):
         """Number of items."""
         ...
 
+    @property
+    def judged(self) -> int:
+        """Number of items, the first ones, over which restarts are judged."""
+        ...
+
     batch: int
     block: int
 
@@ -37,16 +42,21 @@ class Resident:
     """Items in memory: a pytree of arrays with one leading axis, put on the device once and gathered there.
 
     `batch`: items in a step, drawn at random with replacement; 0: all, in order. `block`: items at a time when the
-    whole set is judged.
+    whole set is judged; `judge`: judge only this many, the first ones (0: all).
     """
 
-    def __init__(self, data: PyTree, batch: int, block: int = BLOCK):
-        self.data, self.batch, self.block = data, batch, block
+    def __init__(self, data: PyTree, batch: int, block: int = BLOCK, judge: int = 0):
+        self.data, self.batch, self.block, self.judge = data, batch, block, judge
 
     @property
     def length(self) -> int:
         """Number of items."""
         return len(jax.tree.leaves(self.data)[0])
+
+    @property
+    def judged(self) -> int:
+        """Number of items, the first ones, over which restarts are judged."""
+        return min(self.judge or self.length, self.length)
 
     def placed(self, mesh: Mesh | None) -> PyTree:
         """The data on the device, or split over the devices of a mesh (filled up with zeros, which nobody draws)."""
@@ -122,6 +132,11 @@ class Streamed:
     @property
     def length(self) -> int:
         """Number of items."""
+        return self._length
+
+    @property
+    def judged(self) -> int:
+        """All of them."""
         return self._length
 
     def numbers(self, step: int) -> np.ndarray:
