@@ -1,5 +1,5 @@
-"""Records of filmed scenes: `DynamicScene`, images of a moving camera with poses, and `TrajectoryField`, what is made of
-one: a field over space and time that renders views and knows the path of every point.
+"""Records of filmed scenes: `DynamicScene`, images of a moving camera with poses, and `TrajectoryField`, what is made
+of one: a field over space and time that renders views and knows the path of every point.
 
 Conventions are the house's: x right, y down, z forward in the camera, `camera_to_world = [R | t]`, pixel centres at
 integers.
@@ -154,9 +154,13 @@ def check_scene(scene: DynamicScene, where: Any = "the scene") -> None:
     n = len(np.asarray(scene.pixels.sizes))
     poses = np.asarray(scene.camera_to_world)
     if poses.shape != (n, 3, 4):
-        raise InputError(f"{where}: poses have shape {poses.shape} for {n} images: give one 3 x 4 [R | t] for each")
+        raise InputError(
+            f"{where}: poses have shape {poses.shape} for {n} images: give one 3 x 4 [R | t] for each"
+        )
     if np.shape(scene.time) != (n,):
-        raise InputError(f"{where}: times have shape {np.shape(scene.time)} for {n} images: give one for each")
+        raise InputError(
+            f"{where}: times have shape {np.shape(scene.time)} for {n} images: give one for each"
+        )
     bad = ~np.isfinite(np.asarray(scene.time))
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
@@ -171,10 +175,19 @@ def check_scene(scene: DynamicScene, where: Any = "the scene") -> None:
             f"{sizes[0, 0]} x {sizes[0, 1]}: give images of one size"
         )
     if n < 2 or len(scene.part("train")) < 2:
-        raise InputError(f"{where}: has {n} images, of them {len(scene.part('train'))} to train on: give at least 2")
+        raise InputError(
+            f"{where}: has {n} images, of them {len(scene.part('train'))} to train on: give at least 2"
+        )
     k = np.asarray(scene.intrinsics)
-    if k.shape != (n, 3, 3) or not np.isfinite(k).all() or not (k[:, 0, 0] > 0).all() or not (k[:, 1, 1] > 0).all():
-        raise InputError(f"{where}: intrinsics must be one 3 x 3 matrix for each image with focal lengths above 0")
+    if (
+        k.shape != (n, 3, 3)
+        or not np.isfinite(k).all()
+        or not (k[:, 0, 0] > 0).all()
+        or not (k[:, 1, 1] > 0).all()
+    ):
+        raise InputError(
+            f"{where}: intrinsics must be one 3 x 3 matrix for each image with focal lengths above 0"
+        )
     low, high = np.asarray(scene.bounds).T
     if not ((low > 0) & (high > low)).all():
         raise InputError(f"{where}: bounds must be 0 < near < far for each image")
@@ -185,7 +198,9 @@ def check_poses(poses: np.ndarray, where: Any, names: Any = None) -> None:
     called = lambda i: f"image {names[i]}" if names is not None else f"image {i}"
     finite = np.isfinite(poses).all((1, 2))
     if not finite.all():
-        raise InputError(f"{where}: {called(int(np.flatnonzero(~finite)[0]))} has no pose: give one for each image")
+        raise InputError(
+            f"{where}: {called(int(np.flatnonzero(~finite)[0]))} has no pose: give one for each image"
+        )
     turn = np.asarray(poses[..., :3], np.float64)
     off = np.abs(turn @ turn.mT - np.eye(3)).max((1, 2))
     flipped = np.linalg.det(turn) < 0

@@ -50,7 +50,9 @@ def project(
     return jnp.stack([x, y], -1)
 
 
-def depth_of(share: Float[Array, "*#batch"], near, far, spacing: Spacing = "depth") -> Float[Array, "*#batch"]:
+def depth_of(
+    share: Float[Array, "*#batch"], near, far, spacing: Spacing = "depth"
+) -> Float[Array, "*#batch"]:
     """Depth at a share in [0, 1] of the way from `near` to `far`: linear in depth, or in disparity 1 / depth."""
     if spacing == "depth":
         return near + share * (far - near)
@@ -58,13 +60,17 @@ def depth_of(share: Float[Array, "*#batch"], near, far, spacing: Spacing = "dept
 
 
 def stratified(key, shape: tuple[int, ...], count: int) -> Float[Array, "..."]:
-    """`(*shape, count)` shares in [0, 1], rising, one drawn in each of `count` equal strata; `key` None: the middles."""
+    """Shares `(*shape, count)` in [0, 1], rising, one in each of `count` equal strata; `key` None: the middles."""
     offset = jnp.full((*shape, count), 0.5) if key is None else jax.random.uniform(key, (*shape, count))
     return (jnp.arange(count) + offset) / count
 
 
 def resampled(
-    key, shares: Float[Array, "*batch sample"], weights: Float[Array, "*batch sample"], count: int, floor: float = 0.01
+    key,
+    shares: Float[Array, "*batch sample"],
+    weights: Float[Array, "*batch sample"],
+    count: int,
+    floor: float = 0.01,
 ) -> Float[Array, "*batch count"]:
     """`count` rising shares drawn where `weights` say that there is something: the inverse of their distribution.
 
@@ -88,7 +94,9 @@ def resampled(
     return first + (last - first) * (wanted - low) / jnp.maximum(high - low, 1e-8)
 
 
-def chords(points: Float[Array, "*batch sample 3"], end: Float[Array, "*batch 3"]) -> Float[Array, "*batch sample"]:
+def chords(
+    points: Float[Array, "*batch sample 3"], end: Float[Array, "*batch 3"]
+) -> Float[Array, "*batch sample"]:
     """Length of the straight stretch from each sample to the next, from the last one to `end`, in units of `points`.
 
     Its gradient is finite where two samples meet."""

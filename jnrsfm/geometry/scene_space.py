@@ -80,7 +80,9 @@ def forward_facing(camera_to_world: np.ndarray, tangent: tuple[float, float], ne
     poses = np.asarray(camera_to_world, np.float64)
     u, s, vt = np.linalg.svd(poses[..., :3].mean(0))
     if s[-1] < 0.2:
-        raise InputError("the cameras face all ways: ndc is for views that face forward, use box or contracted")
+        raise InputError(
+            "the cameras face all ways: ndc is for views that face forward, use box or contracted"
+        )
     turn, centre = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt, poses[..., 3].mean(0)
     corners = np.array([[a * tangent[0], b * tangent[1], 1.0] for a in (-1, 1) for b in (-1, 1)])
     seen = np.concatenate(

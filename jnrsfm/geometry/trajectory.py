@@ -60,7 +60,7 @@ def dct_displacement_basis(n_times: int, n_basis: int, dtype=jnp.float32) -> Flo
 def dct_displacements_at(
     times: Float[ArrayLike, "*batch"], n_times: int, n_basis: int
 ) -> Float[Array, "*batch basis"]:
-    r"""Rows of `dct_displacement_basis` at any times, whole numbers being frames: $\sqrt{2/T}\cos\frac{\pi(2t+1)k}{2T}$.
+    r"""Of `dct_displacement_basis` at any times, whole numbers being frames: $\sqrt{2/T}\cos\frac{\pi(2t+1)k}{2T}$.
 
     Between frames it is the same cosines, and so beyond the first and last one. Differentiable in `times`. Raises
     `ValueError` unless 0 <= K <= T - 1.

@@ -13,7 +13,9 @@ from jaxtyping import Array, Bool, Float, Int
 EMPTY_SLOPE, EMPTY_OFFSET = 2.0, 3.0  # k1, k2 of eq. 6.10
 
 
-def emptiness(density: Float[Array, "*batch"], slope=EMPTY_SLOPE, offset=EMPTY_OFFSET) -> Float[Array, "*batch"]:
+def emptiness(
+    density: Float[Array, "*batch"], slope=EMPTY_SLOPE, offset=EMPTY_OFFSET
+) -> Float[Array, "*batch"]:
     r"""Probability that space is empty, eq. 6.10: `sigmoid(-k1 s + k2)`; density per unit of field length."""
     return jax.nn.sigmoid(offset - slope * density)
 
@@ -32,7 +34,7 @@ def blended(
     start: tuple[Float[Array, "*batch"], Float[Array, "*batch 3"]],
     end: tuple[Float[Array, "*batch"], Float[Array, "*batch 3"]],
 ) -> tuple[Float[Array, "*batch"], Float[Array, "*batch 3"]]:
-    r"""Density and colour of a warped field, eq. 6.12: emission `p s c + (1 - p) s' c'` over density `p s + (1 - p) s'`.
+    r"""Density and colour of a warped field, eq. 6.12: emitted `p s c + (1 - p) s' c'` over density `p s + (1 - p) s'`.
 
     `start`, `end`: density and colour at t0, and at t1 of the point's place there. Eq. 6.5 leaves open whose
     attenuation is meant; with that of the blended density the weights of a ray add up to one.
@@ -54,7 +56,7 @@ def cycle(
     density: tuple[Any, Any],
     colour: tuple[Any, Any],
 ) -> Float[Array, " ray"]:
-    r"""Cycle consistency, eq. 6.14: `(1 - p_occ)(|phi - phi'|_1 + 0.1 |s - s'| + 0.1 |c - c'|_1)`, the mean over samples.
+    r"""Cycle consistency, eq. 6.14: `(1 - p_occ)(|phi - phi'|_1 + 0.1 |s - s'| + 0.1 |c - c'|_1)`, mean over samples.
 
     Pairs are values at (p, t0) and at the point's place at t1, the colours both at time t0 and direction d; shapes
     `coefficients (ray, sample, basis, 3)`, `density (ray, sample)`, `colour (ray, sample, 3)`. Zero where every point
@@ -91,7 +93,8 @@ def path_terms(
     r"""Regularisers of paths, eq. 6.15, in world coordinates: smooth in space, as rigid as possible, small flow.
 
     `points` at t0, `near` the same at t0 +- 1, `far` at t1; neighbours p, p' are samples next to each other on the ray.
-    Space: `|(p - p_near) - (p' - p'_near)|_1`. Rigid: `(1 - p_e) |(p - p') - (p_far - p'_far)|_1`. Flow: `|p - p_near|_1`
+    Space: `|(p - p_near) - (p' - p'_near)|_1`. Rigid: `(1 - p_e) |(p - p') - (p_far - p'_far)|_1`.
+    Flow: `|p - p_near|_1`
     (the print repeats the first line; the text says the L1 norm of the scene flow). Means over samples.
     """
     flow = near - points
@@ -102,7 +105,10 @@ def path_terms(
 
 
 def flow_distance(
-    found: Float[Array, "ray 2"], pixel: Float[Array, "ray 2"], flow: Float[Array, "ray 2"], valid: Bool[Array, " ray"],
+    found: Float[Array, "ray 2"],
+    pixel: Float[Array, "ray 2"],
+    flow: Float[Array, "ray 2"],
+    valid: Bool[Array, " ray"],
     unit: float,
 ) -> Float[Array, " ray"]:
     """L1 distance of where a pixel's surface is seen in the next image, `found`, from where optical flow says, in

@@ -1,4 +1,4 @@
-r"""Fields over space and time as pure functions of a pytree: density, colour, and a DCT path through time at every point.
+r"""Fields over space and time as pure functions of a pytree: density, colour, and a DCT path at every point.
 
 At a place u of the cube [-1, 1]^3 and a time (in frames, T of them) the dynamic field gives the density s >= 0, the
 coefficients phi of the point's path, and an embedding w of its colour, which a second function turns into colour for a
@@ -262,7 +262,9 @@ def static_field(params: Params, config: FieldConfig, points: Float[Array, "*bat
     return Static(_density(part, hidden).reshape(batch), share, embedding)
 
 
-def density(params: Params, config: FieldConfig, points: Float[Array, "*batch 3"], times) -> Float[Array, "*batch"]:
+def density(
+    params: Params, config: FieldConfig, points: Float[Array, "*batch 3"], times
+) -> Float[Array, "*batch"]:
     """Density of both fields together, `b s_static + (1 - b) s_dynamic`: no colour, no path."""
     batch, found = points.shape[:-1], jnp.zeros(points.shape[:-1])
     share: Any = 0.0
@@ -298,11 +300,15 @@ def colour(
     return jax.nn.sigmoid(_apply(last, jax.nn.relu(hidden)))
 
 
-def basis_at(params: Params, config: FieldConfig, times: Float[Array, "*batch"]) -> Float[Array, "*batch basis"]:
+def basis_at(
+    params: Params, config: FieldConfig, times: Float[Array, "*batch"]
+) -> Float[Array, "*batch basis"]:
     """Rows of the basis of paths at `times` in frames; a learned one is linear between frames."""
     if "basis" not in params:
         return dct_displacements_at(times, config.n_times, config.n_basis)
-    nodes = jnp.maximum(0, 1 - jnp.abs(jnp.clip(times, 0, config.n_times - 1)[..., None] - jnp.arange(config.n_times)))
+    nodes = jnp.maximum(
+        0, 1 - jnp.abs(jnp.clip(times, 0, config.n_times - 1)[..., None] - jnp.arange(config.n_times))
+    )
     return nodes @ params["basis"]
 
 

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.fast
 
 
 def test_projecting_a_point_of_a_ray_gives_its_pixel_and_its_depth(key):
-    pose = jnp.concatenate([random_rotations(key, (3,)), jnp.array([[1.0, 2, 3], [0, 0, 0], [-1, 0, 2]])[..., None]], -1)
+    pose = jnp.concatenate(
+        [random_rotations(key, (3,)), jnp.array([[1.0, 2, 3], [0, 0, 0], [-1, 0, 2]])[..., None]], -1
+    )
     k = jnp.tile(jnp.array([[50.0, 0, 31.5], [0, 55.0, 23.5], [0, 0, 1]]), (3, 1, 1))
     pixels = jnp.array([[0.0, 0.0], [31.5, 23.5], [10.0, 40.0]])
     origin, direction = rays.pixel_rays(pose, k, pixels)
@@ -40,7 +42,9 @@ def test_a_slab_of_constant_density_is_what_integration_says():
 @pytest.mark.parametrize("density", [0.0, 1e-30, 1e6])
 def test_gradients_are_finite_at_no_density_and_at_any(density):
     length = jnp.full((2, 5), 0.3)
-    f = lambda d: (rays.volume_weights(d, length)[0] * jnp.arange(5)).sum() + rays.volume_weights(d, length)[1].sum()
+    f = lambda d: (
+        (rays.volume_weights(d, length)[0] * jnp.arange(5)).sum() + rays.volume_weights(d, length)[1].sum()
+    )
     value, grad = jax.value_and_grad(f)(jnp.full((2, 5), density))
     assert np.isfinite(value)
     assert np.isfinite(grad).all()
@@ -79,14 +83,18 @@ def test_disparity_spacing_is_even_in_disparity_and_meets_the_ends():
 SPACES = {
     "box": SceneSpace("box", (1.0, 0.0, -2.0), 3.0),
     "contracted": SceneSpace("contracted", (1.0, 0.0, -2.0), 1.5),
-    "ndc": SceneSpace("ndc", (0.1, 0.0, -4.0), 0.5, ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.0)), (0.8, 0.6)),
+    "ndc": SceneSpace(
+        "ndc", (0.1, 0.0, -4.0), 0.5, ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.0)), (0.8, 0.6)
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", SPACES)
 def test_coordinates_there_and_back(kind, key):
     space = SPACES[kind]
-    points = jax.random.uniform(key, (50, 3), minval=-1, maxval=1) * jnp.array([5.0, 2, 2]) + jnp.array([1.0, 0, -2])
+    points = jax.random.uniform(key, (50, 3), minval=-1, maxval=1) * jnp.array([5.0, 2, 2]) + jnp.array(
+        [1.0, 0, -2]
+    )
     if kind == "ndc":  # before its camera
         local = jax.random.uniform(key, (50, 3), minval=0.5, maxval=6) * jnp.array([1.0, -1, 1])
         points = local @ jnp.array(space.turn).T + jnp.array(space.centre)

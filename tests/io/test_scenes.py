@@ -18,7 +18,7 @@ def poses() -> np.ndarray:
     """Cameras on an arc that look at (0, 0, 3)."""
     angle = np.radians(np.linspace(-20, 20, N))
     turn = np.stack([[[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]] for a in angle])
-    return np.concatenate([turn, np.array([0, 0, 3]) [None, :, None] - 3 * turn[:, :, 2:]], -1)
+    return np.concatenate([turn, np.array([0, 0, 3])[None, :, None] - 3 * turn[:, :, 2:]], -1)
 
 
 def save_images(folder, count=N, size=(W, H)):
@@ -45,7 +45,9 @@ def llff_scene(root, count=N):
     p = poses()
     turn = np.stack([p[:, :, 1], p[:, :, 0], -p[:, :, 2]], -1)  # down, right, backwards
     hwf = np.tile([[2 * H], [2 * W], [2 * FOCAL]], (N, 1, 1))  # the images are half as large as stated
-    rows = np.concatenate([np.concatenate([turn, p[:, :, 3:], hwf], -1).reshape(N, 15), np.tile([1.5, 4.5], (N, 1))], 1)
+    rows = np.concatenate(
+        [np.concatenate([turn, p[:, :, 3:], hwf], -1).reshape(N, 15), np.tile([1.5, 4.5], (N, 1))], 1
+    )
     np.save(root / "poses_bounds.npy", rows)
     return root
 
@@ -158,7 +160,10 @@ def test_flow_of_a_still_plane_is_on_epipolar_lines_and_of_a_moving_one_is_not()
     assert moved.min() > 0.5
     turned = p[0].copy()  # a camera that turns in place has no epipolar lines
     turned[:, :3] = p[1][:, :3]
-    assert motion.epipolar_distance(_seen(world, turned, k) - np.stack([x, y], -1), p[0], turned, k, k).max() < 1e-6
+    assert (
+        motion.epipolar_distance(_seen(world, turned, k) - np.stack([x, y], -1), p[0], turned, k, k).max()
+        < 1e-6
+    )
 
 
 def _seen(world, pose, k):

@@ -11,7 +11,9 @@ pytestmark = pytest.mark.fast
 
 
 def test_space_without_density_is_empty_and_the_reverse():
-    np.testing.assert_allclose(field.emptiness(jnp.array([0.0, 1.5, 100.0])), [1 / (1 + np.exp(-3)), 0.5, 0], atol=1e-6)
+    np.testing.assert_allclose(
+        field.emptiness(jnp.array([0.0, 1.5, 100.0])), [1 / (1 + np.exp(-3)), 0.5, 0], atol=1e-6
+    )
 
 
 def test_what_comes_into_empty_space_is_occlusion_and_nothing_else_is():
@@ -79,8 +81,12 @@ def test_depth_is_blind_to_scale_and_offset_of_each_image():
     np.testing.assert_allclose(loss, [0, 2.25, 2.25, 0, 0, 0], atol=1e-5)
     hidden = field.affine_depth(found, given.at[1].set(1e3), jnp.array([1.0, 0, 1, 1, 1, 1]), image, 2)
     np.testing.assert_allclose(hidden, 0, atol=1e-8)  # what has no weight says nothing
-    assert np.isfinite(jax.grad(lambda f: field.affine_depth(f, f, jnp.ones(6), image, 2).sum())(jnp.ones(6))).all()
+    assert np.isfinite(
+        jax.grad(lambda f: field.affine_depth(f, f, jnp.ones(6), image, 2).sum())(jnp.ones(6))
+    ).all()
 
 
 def test_photometric_is_the_mean_square_over_channels():
-    np.testing.assert_allclose(field.photometric(jnp.array([[0.0, 0.5, 1.0]]), jnp.array([[0.0, 0.0, 0.0]])), 1.25 / 3)
+    np.testing.assert_allclose(
+        field.photometric(jnp.array([[0.0, 0.5, 1.0]]), jnp.array([[0.0, 0.0, 0.0]])), 1.25 / 3
+    )

@@ -16,7 +16,7 @@ from jnrsfm.scenes import DynamicScene, Motion2D
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RenderedRig:
-    """`path`: the images of the moving camera, with optical flow where asked for; `rig`: those of the still ones, a clip
+    """`path`: the images of the moving camera, with optical flow if asked for; `rig`: those of the still ones, a clip
     each; `where (frame,)`: at which still camera the moving one is in each frame; `size`: the figure's, in metres."""
 
     path: RenderedImages
@@ -35,7 +35,12 @@ class RenderedRig:
         p = self.path
         if not motion:
             return scene_of(p)
-        if p.flow_forward is None or p.flow_backward is None or p.hidden_forward is None or p.hidden_backward is None:
+        if (
+            p.flow_forward is None
+            or p.flow_backward is None
+            or p.hidden_forward is None
+            or p.hidden_backward is None
+        ):
             raise InputError("the scene was rendered without flow: say flow=True")
         known = Motion2D(p.flow_forward, p.flow_backward, ~p.hidden_forward, ~p.hidden_backward, p.mask)
         return dataclasses.replace(scene_of(p), motion=known)
@@ -90,7 +95,9 @@ def render_rig(
 
     Raises InputError for several clips or fewer than 2 cameras."""
     if config.images != config.clip or config.clip < 2:
-        raise InputError(f"images={config.images} in clips of {config.clip}: a rig films one clip of 2 or more frames")
+        raise InputError(
+            f"images={config.images} in clips of {config.clip}: a rig films one clip of 2 or more frames"
+        )
     if cameras < 2:
         raise InputError(f"cameras={cameras}: give at least 2")
     ((which, clip),) = clips(dataclasses.replace(config, path="fixed"))
@@ -108,7 +115,10 @@ def render_rig(
     rig = [_seen_from(clip, np.repeat(over[c : c + 1], n, 0), aim) for c in range(cameras)]
     many = dataclasses.replace(config, images=n * cameras, flow=False)
     return RenderedRig(
-        _recorded(config, [(which, path)]), _recorded(many, [(which, c) for c in rig]), where, float(clip.scale)
+        _recorded(config, [(which, path)]),
+        _recorded(many, [(which, c) for c in rig]),
+        where,
+        float(clip.scale),
     )
 
 

@@ -43,11 +43,15 @@ def read_scene(path: str | Path, format: str | None = None, **options: Any) -> D
     if format is not None and format not in SCENE_FORMATS:
         raise InputError(f"unknown scene format {format!r}: choose from {', '.join(SCENE_FORMATS)}")
     known = "; ".join(f"{f.name} ({f.description})" for f in SCENE_FORMATS.values())
-    fmt = SCENE_FORMATS[format] if format else next((f for f in SCENE_FORMATS.values() if f.find(place)), None)
+    fmt = (
+        SCENE_FORMATS[format] if format else next((f for f in SCENE_FORMATS.values() if f.find(place)), None)
+    )
     if fmt is None:
         raise InputError(f"{path}: no scene with camera poses: known are {known}")
     takes = [p.name for p in inspect.signature(fmt.read).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for name in options:
         if name not in takes:
-            raise InputError(f"format {fmt.name!r} has no option {name!r}: its options are: {', '.join(takes)}")
+            raise InputError(
+                f"format {fmt.name!r} has no option {name!r}: its options are: {', '.join(takes)}"
+            )
     return fmt.read(place, **options)

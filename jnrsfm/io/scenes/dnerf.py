@@ -38,7 +38,9 @@ def read(path: Path, *, background: Background = "auto", hold_out: int = 0) -> D
             files.append(_image(file.parent, file, i, frame))
             poses.append(_pose(file, i, frame))
             if not isinstance(frame.get("time"), int | float):
-                raise InputError(f"{file}: frame {i} has no time: a dynamic scene has one for each image, from 0 to 1")
+                raise InputError(
+                    f"{file}: frame {i} has no time: a dynamic scene has one for each image, from 0 to 1"
+                )
             times.append(float(frame["time"]))
             split.append(word)
             angles.append(float(about.get("camera_angle_x", frame.get("camera_angle_x", float("nan")))))

@@ -42,7 +42,9 @@ def read(
     folder = _folder(file.parent, images)
     files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
     if len(files) != len(rows):
-        raise InputError(f"{file}: {len(rows)} poses for {len(files)} images in {folder}: give one pose for each image")
+        raise InputError(
+            f"{file}: {len(rows)} poses for {len(files)} images in {folder}: give one pose for each image"
+        )
     matrix = rows[:, :15].reshape(-1, 3, 5)
     turn = np.stack([matrix[:, :, 1], matrix[:, :, 0], -matrix[:, :, 2]], -1)
     poses = np.concatenate([turn, matrix[:, :, 3:4]], -1)
@@ -55,7 +57,9 @@ def read(
     k[:, 1, 1] = full[:, 2] * height / full[:, 0]
     k[:, 0, 2], k[:, 1, 2] = (width - 1) / 2, (height - 1) / 2
     time = np.linspace(0, 1, len(rows))
-    return assembled(file, files, poses, k, time, rows[:, 15:], path=True, hold_out=hold_out, background=background)
+    return assembled(
+        file, files, poses, k, time, rows[:, 15:], path=True, hold_out=hold_out, background=background
+    )
 
 
 def _folder(root: Path, name: str | None) -> Path:
@@ -65,5 +69,7 @@ def _folder(root: Path, name: str | None) -> Path:
         return root / name
     there = [f for pattern in FOLDERS for f in sorted(root.glob(pattern)) if f.is_dir()]
     if not there:
-        raise InputError(f"{root}: has {NAME} but no folder images: put the images there, or name it (images=...)")
+        raise InputError(
+            f"{root}: has {NAME} but no folder images: put the images there, or name it (images=...)"
+        )
     return there[0]

@@ -49,7 +49,11 @@ def with_motion(scene: DynamicScene) -> DynamicScene:
             (i, i + 1, forward[i], valid[0, i]), (i + 1, i, backward[i + 1], valid[1, i + 1])
         ):  # fmt: skip
             found = epipolar_distance(
-                flow, scene.camera_to_world[a], scene.camera_to_world[b], scene.intrinsics[a], scene.intrinsics[b]
+                flow,
+                scene.camera_to_world[a],
+                scene.camera_to_world[b],
+                scene.intrinsics[a],
+                scene.intrinsics[b],
             )
             off[a] = np.maximum(off[a], np.where(good, found, 0))
     moving = np.stack([_cleaned(x > max(OFF, LEAST * w)) for x in off])

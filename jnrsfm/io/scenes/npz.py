@@ -57,10 +57,14 @@ def read(path: Path, *, hold_out: int = 0, background: Background = "auto") -> D
         poses = poses[:, :3]
     time = np.asarray(arrays["time"], np.float64)
     if time.shape != (n,):
-        raise InputError(f"{file}: key 'time' has shape {time.shape}, expected ({n},): give the time of each image")
+        raise InputError(
+            f"{file}: key 'time' has shape {time.shape}, expected ({n},): give the time of each image"
+        )
     intrinsics = np.asarray(arrays["intrinsics"], np.float64)
     if intrinsics.shape not in ((3, 3), (n, 3, 3)):
-        raise InputError(f"{file}: key 'intrinsics' has shape {intrinsics.shape}, expected (3, 3) or ({n}, 3, 3)")
+        raise InputError(
+            f"{file}: key 'intrinsics' has shape {intrinsics.shape}, expected (3, 3) or ({n}, 3, 3)"
+        )
     bounds = np.asarray(arrays["bounds"], np.float64) if "bounds" in fields else None
     if bounds is not None and bounds.shape != (n, 2):
         raise InputError(f"{file}: key 'bounds' has shape {bounds.shape}, expected ({n}, 2): near and far")
@@ -72,7 +76,7 @@ def read(path: Path, *, hold_out: int = 0, background: Background = "auto") -> D
 
 
 def normalised(time: np.ndarray, where: object) -> np.ndarray:
-    """Times as they are where they lie in [0, 1], else from 0 to 1 over the clip. Raises InputError for missing ones."""
+    """Times as they are if in [0, 1], else from 0 to 1 over the clip. Raises InputError for missing ones."""
     if not np.isfinite(time).all():
         raise InputError(f"{where}: image {int(np.flatnonzero(~np.isfinite(time))[0])} has no time")
     if time.min() >= 0 and time.max() <= 1:

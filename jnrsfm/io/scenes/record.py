@@ -62,10 +62,14 @@ def assembled(
     n = len(files)
     poses = np.asarray(poses, np.float64)
     if poses.shape != (n, 3, 4):
-        raise InputError(f"{where}: poses have shape {poses.shape} for {n} images: give one 3 x 4 [R | t] for each")
+        raise InputError(
+            f"{where}: poses have shape {poses.shape} for {n} images: give one 3 x 4 [R | t] for each"
+        )
     check_poses(poses, where, [f.name for f in files])
     if hold_out < 0 or hold_out == 1 or (hold_out and split is not None and len(set(split)) > 1):
-        raise InputError(f"{where}: hold_out is {hold_out}: give 2 or more images, where the file names no test images")
+        raise InputError(
+            f"{where}: hold_out is {hold_out}: give 2 or more images, where the file names no test images"
+        )
     if hold_out:
         split = ["test" if i % hold_out == hold_out - 1 else "train" for i in range(n)]
     if split is not None:

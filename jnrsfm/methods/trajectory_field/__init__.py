@@ -52,7 +52,9 @@ def optimizer_of(settings: TrajectoryFieldSettings) -> optax.GradientTransformat
     rate = 1.0 if settings.kind == "planes" else 1 / 40
 
     def labels(params):
-        name = lambda path, _: "planes" if any(getattr(k, "key", "") in ("planes", "coarse") for k in path) else "rest"
+        name = lambda path, _: (
+            "planes" if any(getattr(k, "key", "") in ("planes", "coarse") for k in path) else "rest"
+        )
         return jax.tree_util.tree_map_with_path(name, params)
 
     adam = lambda share: optax.chain(
@@ -60,10 +62,14 @@ def optimizer_of(settings: TrajectoryFieldSettings) -> optax.GradientTransformat
     )
     small = settings.decoder_rate if settings.kind == "planes" else rate
     groups = optax.multi_transform({"planes": adam(rate), "rest": adam(small)}, labels)
-    return optax.chain(optax.clip_by_global_norm(settings.clip_norm), groups) if settings.clip_norm else groups
+    return (
+        optax.chain(optax.clip_by_global_norm(settings.clip_norm), groups) if settings.clip_norm else groups
+    )
 
 
-def fit(scene: DynamicScene, camera: str, config: TrajectoryFieldSettings, seed: int, session: Session) -> Fitted:
+def fit(
+    scene: DynamicScene, camera: str, config: TrajectoryFieldSettings, seed: int, session: Session
+) -> Fitted:
     """Fit a field to the training images of a scene (`camera` is perspective): the module docstring.
 
     Raises InputError for a scene that no field can be made of (`jnrsfm.scenes.check_scene`)."""
@@ -76,7 +82,9 @@ def fit(scene: DynamicScene, camera: str, config: TrajectoryFieldSettings, seed:
         config, structure, space, sampling, preparing.track_of(train, structure.n_times), train.path,
         float(train.size[0]), train.background,
     )  # fmt: skip
-    session.say(f"{METHOD}: {len(train)} images of {train.size[0]} x {train.size[1]} pixels, {space.kind} coordinates")
+    session.say(
+        f"{METHOD}: {len(train)} images of {train.size[0]} x {train.size[1]} pixels, {space.kind} coordinates"
+    )
     pixels = preparing.pixels_of(train, config.moving_share, seed)
     problem = Problem(lambda key: (init_field(key, structure), {}), objective, objective.criteria)
     engine = Engine(problem, config, session, optimizer=optimizer_of(config))

@@ -1,4 +1,4 @@
-"""The objective of a trajectory field: photometric losses at one time, its neighbour and any other, and regularisers."""
+"""The objective of a trajectory field: photometric losses at one time and others, and regularisers."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -75,7 +75,7 @@ class Objective:
     def __call__(self, params, model_state, batch: Pixels, key, hyper):
         """`(loss, (metrics, model_state))`, as the engine asks for."""
         terms = self.terms(params, batch, key, hyper)
-        loss = sum(terms.values(), jnp.zeros(()))
+        loss = jnp.stack(list(terms.values())).sum()
         mse = terms["photo"]
         return loss, ({"mse": Mean(mse, jnp.ones(()))} | terms, model_state)
 
@@ -94,7 +94,9 @@ class Objective:
     def _rays(self, batch: Pixels, time):
         t = self.track
         pixels = batch.place.astype(jnp.float32)
-        return rays_of(t.camera_to_world[batch.frame], t.intrinsics[batch.frame], pixels, t.bounds[batch.frame], time)
+        return rays_of(
+            t.camera_to_world[batch.frame], t.intrinsics[batch.frame], pixels, t.bounds[batch.frame], time
+        )
 
     def _first(self, params, s: Samples, time) -> tuple[Mixed, tuple[Any, Any, Any]]:
         """Both fields at t0, and the parts: static (density, share, colour), dynamic values, their colour."""
@@ -140,7 +142,7 @@ class Objective:
         far = jnp.round(far) if self.path else far
         return start, near, neighbour, step, local, jnp.where(local, near, far)
 
-    def terms(self, params, batch: Pixels, key, hyper) -> dict[str, Any]:
+    def terms(self, params, batch: Pixels, key: Any, hyper: Any) -> dict[str, Any]:
         """The terms of the loss by name, each with its weight."""
         w, progress = self.settings, hyper["progress"]
         draw, sample = jax.random.split(key)
@@ -151,7 +153,7 @@ class Objective:
         both, (still, found, own) = self._first(params, s, start)
         weights, passed = geometry.volume_weights(both.density, s.length)
         photo = lambda x: losses.photometric(x, truth).mean()
-        out = {"photo": photo(image_of(weights, passed, both.colour, self.background))}
+        out: dict[str, Any] = {"photo": photo(image_of(weights, passed, both.colour, self.background))}
         fading = 10.0 ** -jnp.floor(3 * progress)
         growing = 10.0 ** (jnp.minimum(jnp.floor(4 * progress), 3) - 3)
         if w.surface_weight:
@@ -177,10 +179,8 @@ class Objective:
             return out
         # Each ray is rendered from its neighbour or from any time, by the toss of a coin: half the work of both.
         there = self._warped(params, s, found, start, end)
-        density, colour = losses.blended(
-            there.occluded, (found.density, own), (there.density, there.colour)
-        )
-        mix = mixed(still, density, colour)
+        warped, tint = losses.blended(there.occluded, (found.density, own), (there.density, there.colour))
+        mix = mixed(still, warped, tint)
         ws, rest = geometry.volume_weights(mix.density, s.length)
         error = losses.photometric(image_of(ws, rest, mix.colour, self.background), truth)
         twice = 1.0 if w.variant == "local" else 2.0
@@ -188,7 +188,9 @@ class Objective:
         out["photo_far"] = twice * ((1.0 - local) * error).mean()
         if w.cycle_weight:
             coefficients = (found.coefficients, there.coefficients)
-            terms = losses.cycle(there.occluded, coefficients, (found.density, there.density), (own, there.colour))
+            terms = losses.cycle(
+                there.occluded, coefficients, (found.density, there.density), (own, there.colour)
+            )
             out["cycle"] = w.cycle_weight * terms.mean()
         shift = field.displacement(params, self.config, found.coefficients, start[:, None], near[:, None])
         world = self.space.world_from_field(s.points + shift)

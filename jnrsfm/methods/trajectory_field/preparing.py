@@ -65,7 +65,9 @@ def space_of(scene: DynamicScene, kind: str, look: tuple[np.ndarray, float]) -> 
 
 def sampling_of(space: SceneSpace, settings: TrajectoryFieldSettings) -> Sampling:
     """Evenly in depth through a box, evenly in disparity through all of space."""
-    return Sampling(settings.samples, settings.coarse_samples, "depth" if space.kind == "box" else "disparity")
+    return Sampling(
+        settings.samples, settings.coarse_samples, "depth" if space.kind == "box" else "disparity"
+    )
 
 
 def track_of(scene: DynamicScene, n_times: int) -> Track:
@@ -90,7 +92,9 @@ def smaller(scene: DynamicScene, factor: int) -> DynamicScene:
     if motion is not None:
         valid = [cut(v).any((2, 4)) for v in (motion.forward_valid, motion.backward_valid)]
         flows = [
-            (cut(f * v[..., None]).sum((2, 4)) / np.maximum(cut(v).sum((2, 4)), 1)[..., None] / factor).astype(np.float32)
+            (
+                cut(f * v[..., None]).sum((2, 4)) / np.maximum(cut(v).sum((2, 4)), 1)[..., None] / factor
+            ).astype(np.float32)
             for f, v in ((motion.forward, motion.forward_valid), (motion.backward, motion.backward_valid))
         ]
         motion = Motion2D(flows[0], flows[1], valid[0], valid[1], cut(motion.moving).mean((2, 4)) > 0.25)
@@ -126,7 +130,7 @@ class _Smaller:
 
 
 def pixels_of(scene: DynamicScene, share: float, seed: int) -> Pixels:
-    """All pixels in random order, those that move repeated, so that `share` of what is drawn is drawn from them alone."""
+    """All pixels in random order, moving ones repeated, so that `share` of what is drawn is drawn from them alone."""
     n, (width, height) = len(scene), scene.size
     count = n * height * width
     rng = np.random.default_rng(seed)
@@ -151,6 +155,13 @@ def pixels_of(scene: DynamicScene, share: float, seed: int) -> Pixels:
         known = np.isfinite(depth)
         depth = np.where(known, depth, 0)
     found = Pixels(
-        frame.astype(np.int32), np.stack([x, y], 1).astype(np.int16), colour, moving, flow, valid, depth, known
+        frame.astype(np.int32),
+        np.stack([x, y], 1).astype(np.int16),
+        colour,
+        moving,
+        flow,
+        valid,
+        depth,
+        known,
     )
     return jax.tree.map(jnp.asarray, found)

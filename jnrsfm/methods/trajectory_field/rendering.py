@@ -12,9 +12,9 @@ from jnrsfm.models.field import FieldConfig
 
 
 class Sampling(NamedTuple):
-    """How rays are sampled: `count` samples, found by `coarse` ones (0: evenly), spaced evenly in `spacing`."""
+    """How rays are sampled: `samples` of them, found by `coarse` ones (0: evenly), spaced evenly in `spacing`."""
 
-    count: int
+    samples: int
     coarse: int
     spacing: geometry.Spacing = "depth"
 
@@ -75,14 +75,14 @@ def sampled(
     first, second = (None, None) if key is None else jax.random.split(key)
     n = rays.time.shape
     if not sampling.coarse:
-        shares = geometry.stratified(first, n, sampling.count)
+        shares = geometry.stratified(first, n, sampling.samples)
         return placed(space, rays, shares, sampling.spacing)
     coarse = placed(space, rays, geometry.stratified(first, n, sampling.coarse), sampling.spacing)
     found = field.density(jax.lax.stop_gradient(params), config, coarse.points, rays.time[:, None])
     weights, _ = geometry.volume_weights(found, coarse.length)
     # A surface between two samples belongs to both.
     wide = jnp.maximum(weights, jnp.pad(weights[:, 1:], ((0, 0), (0, 1))))
-    shares = geometry.resampled(second, coarse.shares, wide, sampling.count, 0.1)
+    shares = geometry.resampled(second, coarse.shares, wide, sampling.samples, 0.1)
     return placed(space, rays, shares, sampling.spacing)
 
 
@@ -114,7 +114,12 @@ def still_of(params: Any, config: FieldConfig, samples: Samples) -> tuple[Any, A
 
 
 def rendered(
-    params: Any, config: FieldConfig, space: SceneSpace, sampling: Sampling, rays: Rays, background: Any = None
+    params: Any,
+    config: FieldConfig,
+    space: SceneSpace,
+    sampling: Sampling,
+    rays: Rays,
+    background: Any = None,
 ) -> tuple[Any, Any, Any, Any]:
     """Of rays: colour `(ray, 3)`, depth, opacity, share of the opacity that moves. Nothing is drawn at random."""
     s = sampled(params, config, space, sampling, rays, None)
@@ -122,7 +127,10 @@ def rendered(
     if config.dynamic:
         time = rays.time[:, None]
         found = field.dynamic_field(params, config, s.points, time)
-        density, colour = found.density, field.colour(params["dynamic"], config, found.embedding, s.view, time)
+        density, colour = (
+            found.density,
+            field.colour(params["dynamic"], config, found.embedding, s.view, time),
+        )
     both = mixed(still_of(params, config, s), density, colour)
     weights, passed = geometry.volume_weights(both.density, s.length)
     total = jnp.maximum(weights.sum(-1), 1e-6)

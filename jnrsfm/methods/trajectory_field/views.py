@@ -74,7 +74,16 @@ def render(
         index = np.minimum(np.arange(first, first + chunk), height * width - 1)
         pixels = np.stack(np.divmod(index, width)[::-1], 1).astype(np.float32)
         parts = _render(
-            found.params, found.config, found.space, sampling, found.background, pose, k, limits, frame, pixels
+            found.params,
+            found.config,
+            found.space,
+            sampling,
+            found.background,
+            pose,
+            k,
+            limits,
+            frame,
+            pixels,
         )
         last = min(first + chunk, height * width)
         for whole, part in zip(out, parts, strict=True):
@@ -109,13 +118,19 @@ def trajectories(found: TrajectoryField, points: Any, time: float, at: Any = Non
     return np.concatenate(parts) if parts else np.zeros((0, len(frames), 3), np.float32)
 
 
-def surface_points(found: TrajectoryField, camera_to_world: Any, time: float, pixels: Any, **options: Any) -> np.ndarray:
+def surface_points(
+    found: TrajectoryField, camera_to_world: Any, time: float, pixels: Any, **options: Any
+) -> np.ndarray:
     """`(point, 3)` world points that whole `pixels (point, 2)` (x, y) of a view show, at its rendered depth."""
     view = render(found, camera_to_world, time, **options)
     pixels = np.asarray(pixels, int)
-    near = int(np.argmin(np.linalg.norm(found.camera_to_world[:, :, 3] - np.asarray(camera_to_world)[:, 3], axis=1)))
+    near = int(
+        np.argmin(np.linalg.norm(found.camera_to_world[:, :, 3] - np.asarray(camera_to_world)[:, 3], axis=1))
+    )
     k = np.asarray(options["intrinsics"] if options.get("intrinsics") is not None else found.intrinsics[near])
     depth = view.depth[pixels[:, 1], pixels[:, 0]]
-    local = np.concatenate([(pixels - k[:2, 2]) / np.diag(k)[:2], np.ones((len(pixels), 1))], 1) * depth[:, None]
+    local = (
+        np.concatenate([(pixels - k[:2, 2]) / np.diag(k)[:2], np.ones((len(pixels), 1))], 1) * depth[:, None]
+    )
     pose = np.asarray(camera_to_world)
     return local @ pose[:, :3].T + pose[:, 3]
