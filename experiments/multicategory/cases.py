@@ -64,7 +64,7 @@ def score(fit: Fit) -> dict[str, Any]:
     return {
         **protocols(test, model.lift(test), truth),
         "train": protocols(fit.landmarks, fit.result.reconstruction, fit.reference)["protocols"]["c3dpo"],
-        "heldout_points": fit.diagnostics["heldout"], "coherence": coherence(model), "curve": {},
+        "heldout_points": fit.diagnostics["heldout"], "coherence": coherence(model.model), "curve": {},
         "samples": {"train": fit.landmarks.n_frames, "test": test.n_frames},
         "categories": names if len(names) < len(CATEGORIES) else [],
     }  # fmt: skip

@@ -2,9 +2,11 @@ r"""How far each observed point can be believed, told from the tracks alone.
 
 A detector that is sure of a wrong point is common, and one such point spoils a whole frame of a least-squares fit. Two
 witnesses are heard: the other points of the frame, through a low-rank model of the set with heavy-tailed noise
-(`linalg.completion`), and where frames are in time order the point's own track just before and after. A point is
-doubted only where both miss it by more than six times what they miss typical points by, so that a fast or an unusual
-movement, which one of them does not follow, costs nothing, and clean data keep the weight 1 everywhere.
+(`linalg.completion`), and where frames are in time order the point's own track just before and after; frames of which
+nobody told an order are in order where each is much nearer to the next than to others. A point is doubted only where
+both miss it by more than six times what they miss typical points by, so that a fast or an unusual movement, which one
+of them does not follow, costs nothing, and clean data keep the weight 1 everywhere. Where the track cannot speak, the
+others must miss by more than ten times, for an unusual pose is missed by six, and by a tenth of the object's size.
 
 Persistent errors (a limb confused for many frames) agree with their own track and are not found here.
 """
@@ -21,6 +23,9 @@ from jnrsfm.linalg.completion import complete
 from jnrsfm.types import Landmarks
 
 _DOUBT = 6.0  # typical misses
+_ALONE = 10.0  # typical misses of the other points, where the track says nothing
+_LARGE = 0.1  # of the object's size: what a point must miss by there
+_NEAR = 0.25  # of the distance of any two frames: what the next one is within, where frames are in order
 _OUT = 20.0  # typical misses: not used at all, where the frame has enough other points
 _LEAST = 1e-3  # weight of any other point
 _SWING = 0.125  # of the speed of its neighbours in time, the least of three, which a wrong neighbour does not raise
@@ -62,9 +67,14 @@ def reliability(landmarks: Landmarks) -> Reliability:
     radius = np.clip(np.where(np.isfinite(radius), radius, typical), 0.1 * typical, 10 * typical)
     x = (xy - np.where(shown[:, None, None], middle, 0.0)) / radius[:, None, None]
     given = np.asarray(landmarks.weights, np.float64)
-    among, noise = _among_others(x, seen, given)
-    in_time = _in_time(xy / typical, landmarks.sequence, given > _SURE)
-    miss = np.fmin(among, in_time)  # a witness that cannot speak is NaN
+    among, gap, noise = _among_others(x, seen, given)
+    sequence = landmarks.sequence
+    if sequence is None and _in_order(x):
+        sequence = np.zeros(len(x), int)
+    in_time = _in_time(xy / typical, sequence, given > _SURE)
+    alone = np.where(gap > _LARGE, among * _DOUBT / _ALONE, 0.0)
+    # a witness that cannot speak is NaN
+    miss = np.where(np.isfinite(in_time), np.fmin(among, in_time), alone)
     # a point that its detector doubts itself needs less to be doubted here
     miss = miss / np.sqrt(np.clip(given, _LEAST, 1.0))
     miss = np.where(seen & np.isfinite(miss), miss, 0.0)
@@ -96,13 +106,26 @@ def _typical(miss: np.ndarray) -> np.ndarray:
     return np.maximum(scale / _RAYLEIGH, _ROUNDING)
 
 
-def _among_others(x: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, float]:
-    """Misses of what the other points of the frame predict, over the typical one; NaN where they cannot."""
+def _in_order(x: np.ndarray) -> bool:
+    """Whether frames whose order nobody told follow one another: each near to the next, as two of them are not."""
+    n = len(x)
+    other = x[np.random.default_rng(0).permutation(n)]
+    with np.errstate(all="ignore"):
+        steps = np.nanmedian(np.linalg.norm(x[1:] - x[:-1], axis=-1))
+        usual = np.nanmedian(np.linalg.norm(other - x, axis=-1))
+    return bool(steps < _NEAR * usual)
+
+
+def _among_others(
+    x: np.ndarray, seen: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Misses of what the other points of the frame predict, over the typical one and as they are; NaN where they
+    cannot predict. And the typical one."""
     n, p = seen.shape
     usual = seen.mean(0) > 0.02
     basis = min(_BASIS, (int(usual.sum()) - 1) // 2, (n - 1) // 2)
     if usual.sum() < _FEWEST or basis < 2:
-        return np.full((n, p), np.nan), 0.0
+        return np.full((n, p), np.nan), np.full((n, p), np.nan), 0.0
     with jax.enable_x64(True):
         found = complete(
             jnp.asarray(np.nan_to_num(x[:, usual]).transpose(0, 2, 1)), jnp.asarray(weights[:, usual]), basis,
@@ -114,7 +137,7 @@ def _among_others(x: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> tuple
     gap[seen.sum(1) < basis + 2] = np.nan
     scale = _typical(gap)
     typical = float(scale.min())
-    return gap / scale, typical if np.isfinite(typical) else 0.0
+    return gap / scale, gap, typical if np.isfinite(typical) else 0.0
 
 
 def _in_time(x: np.ndarray, sequence, sure: np.ndarray) -> np.ndarray:
