@@ -7,6 +7,7 @@ nobody told an order are in order where each is much nearer to the next than to 
 both miss it by more than six times what they miss typical points by, so that a fast or an unusual movement, which one
 of them does not follow, costs nothing, and clean data keep the weight 1 everywhere. Where the track cannot speak, the
 others must miss by more than ten times, for an unusual pose is missed by six, and by a tenth of the object's size.
+Single views of several categories are believed: one chair among others is no wrong one.
 
 Persistent errors (a limb confused for many frames) agree with their own track and are not found here.
 """
@@ -54,6 +55,8 @@ def reliability(landmarks: Landmarks) -> Reliability:
     flat = Reliability(np.ones(seen.shape, np.float32), np.zeros(seen.shape, bool), 0.0)
     xy = np.where(seen[..., None], np.asarray(landmarks.points2d, np.float64), np.nan)
     if not seen.any() or len(seen) < _FEWEST_FRAMES:
+        return flat
+    if landmarks.category is not None and landmarks.sequence is None:
         return flat
     with np.errstate(all="ignore"):
         shown = seen.sum(1) >= 2

@@ -58,6 +58,8 @@ def test_without_an_order_the_other_points_are_the_only_witness(rng):
     found = reliability(bad)
     assert found.doubted[wrong].mean() > 0.85
     assert (found.doubted & ~wrong).mean() < 0.005
+    single_views = bad.replace(category=np.zeros(240, int))
+    assert not reliability(single_views).doubted.any()
     assert found.doubted[~wrong].mean() < 0.15  # in the frames of wrong ones
 
 
