@@ -135,7 +135,7 @@ def fit(
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**31:
         raise InputError(f"seed is {seed}: it must be a whole number from 0 to {2**31 - 1}")
     if images is not None:
-        io.check_images(images, "the images", labels=True)
+        io.check_images(images, "the images", labels=info.labels)
         used, shown = np.ones(landmarks.n_frames, bool), landmarks
     else:
         io.check_landmarks(landmarks)
@@ -180,7 +180,7 @@ def fit(
         code=fitted.code,
     )
     pictures = photos = None
-    if images is not None and isinstance(result, Reconstruction):
+    if images is not None:
         pictures, photos = _photographs(images, result)
         contents = _of_photographs(contents, pictures, photos)
     model = None if fitted.model is None else TrainedModel(fitted.model, getattr(landmarks, "names", None))
@@ -204,6 +204,7 @@ def fit(
         if fitted.latent is not None:
             runs.write_arrays(folder / runs.LATENT_FILE, fitted.latent._asdict())
         result.save(folder / _result_file(info))
+        io.write_beside(folder, result)
         about = {
             "seconds": seconds,
             "code": found.code.value,
@@ -215,10 +216,8 @@ def fit(
     return found
 
 
-def _photographs(
-    images: LabelledImages, result: Reconstruction
-) -> tuple[np.ndarray, tuple[report.Photo, ...]]:
-    """Numbers of the images that the page shows, and their photographs."""
+def _photographs(images: LabelledImages, result: Any) -> tuple[np.ndarray, tuple[report.Photo, ...]]:
+    """Numbers of the images that the page of points or meshes shows, and their photographs."""
     shown = report.shown_images(images.landmarks, result)
     return shown, report.photographs(images.select(shown), result.select(shown))
 
@@ -287,11 +286,13 @@ def write_run_report(run: str | Path, reference: Reconstruction | None = None) -
 
 
 def write_image_page(
-    path: str | Path, images: LabelledImages, result: Reconstruction, reference: Reconstruction | None = None
+    path: str | Path, images: LabelledImages, result: Any, reference: Reconstruction | None = None
 ) -> Path:
     """A page of lifted photographs: each with its points over it, and its 3D beside. Raises InputError."""
     landmarks = images.landmarks
-    if landmarks.n_points != result.n_points:  # photographs without labels
+    if (
+        isinstance(result, Reconstruction) and landmarks.n_points != result.n_points
+    ):  # photographs without labels
         visible = np.zeros((result.n_frames, result.n_points), bool)
         landmarks = Landmarks(
             np.zeros((*visible.shape, 2), np.float32), visible, sequence=landmarks.sequence,

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,18 +29,22 @@ class TrainedModel:
         """The camera model that it was trained for."""
         return self.model.camera
 
-    def lift(self, landmarks: Landmarks | LabelledImages, where: str = "landmarks") -> Reconstruction:
-        """3D of unseen frames with the same points (in the order of the landmarks), or of unseen photographs, one
-        forward pass.
+    @property
+    def takes(self) -> type:
+        """The type of what it lifts."""
+        return getattr(self.model, "TAKES", Landmarks)
+
+    def lift(self, landmarks: Landmarks | LabelledImages, where: str = "landmarks") -> Any:
+        """3D of unseen frames with the same points (in the order of the landmarks), or of unseen photographs: a
+        `Reconstruction`, or what else the method gives.
 
         Where the model and the landmarks both name their points, they are matched by name. Frames that show too little
         come back as from `fit`; `mirror_margin` says how firmly the shapes agree on one reflection. Raises InputError,
         led by `where`, for landmarks that are unsound, do not suffice, or have other points.
         """
-        takes = getattr(self.model, "TAKES", Landmarks)
-        if not isinstance(landmarks, takes):
+        if not isinstance(landmarks, self.takes):
             kinds = {Landmarks: "2D landmarks", LabelledImages: "photographs"}
-            raise InputError(f"{where}: the model lifts {kinds[takes]}: give a file of these")
+            raise InputError(f"{where}: the model lifts {kinds[self.takes]}: give a file of these")
         if isinstance(landmarks, LabelledImages):
             io.check_images(landmarks, where)
             return self.model.lift(landmarks)
@@ -71,9 +76,7 @@ class TrainedModel:
         self.model.save(Path(path))
 
 
-def lift(
-    model: Model | TrainedModel, landmarks: Landmarks | LabelledImages, where: str = "landmarks"
-) -> Reconstruction:
+def lift(model: Model | TrainedModel, landmarks: Landmarks | LabelledImages, where: str = "landmarks") -> Any:
     """3D of unseen frames by a trained model, checked as `fit` checks its input. Raises InputError, led by `where`."""
     model = model if isinstance(model, TrainedModel) else TrainedModel(model)
     return model.lift(landmarks, where)

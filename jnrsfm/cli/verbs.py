@@ -155,14 +155,17 @@ class Lift(Reader):
         from jnrsfm.types import LabelledImages
 
         model = api.load(self.run_folder)
-        images = io.holds_images(self.input, self.format)
-        given = api.read(self.input, **self.reading) if images else read_said([self.input], self.reading)
+        images = model.takes is LabelledImages or io.holds_images(self.input, self.format)
+        given: Any = (
+            io.read_images(self.input, **self.reading) if images else read_said([self.input], self.reading)
+        )
         if self.drop_empty and not images:
             given, _ = io.drop_empty(given, model.camera)
         reconstruction = model.lift(given, str(self.input))
         reconstruction.save(self.out)
         about, page, quality, lines = summary(reconstruction), None, None, []
         if isinstance(given, LabelledImages):
+            io.write_beside(self.out.parent, reconstruction, self.out.stem)
             page = api.write_image_page(self.out.with_suffix(".html"), given, reconstruction)
         else:
             from jnrsfm import metrics, report

@@ -21,8 +21,13 @@ from jnrsfm.inputs.doubted_points import Reliability as Reliability
 from jnrsfm.inputs.doubted_points import reliability as reliability
 from jnrsfm.inputs.doubted_points import reweighed as reweighed
 from jnrsfm.inputs.empty_frames import put_back as put_back
+from jnrsfm.inputs.flow import Flow as Flow
+from jnrsfm.inputs.flow import flow_between as flow_between
 from jnrsfm.inputs.inpainting import fill_hidden as fill_hidden
 from jnrsfm.inputs.inpainting import landmark_covariance as landmark_covariance
+from jnrsfm.inputs.masks import MaskTargets as MaskTargets
+from jnrsfm.inputs.masks import mask_by_guess as mask_by_guess
+from jnrsfm.inputs.masks import mask_targets as mask_targets
 from jnrsfm.inputs.observations import Frames as Frames
 from jnrsfm.inputs.observations import Normalizer as Normalizer
 from jnrsfm.inputs.observations import Observations as Observations

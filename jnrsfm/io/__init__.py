@@ -55,6 +55,7 @@ from jnrsfm.io.images import format_images as format_images
 from jnrsfm.io.images import holds_images as holds_images
 from jnrsfm.io.images import image_info as image_info
 from jnrsfm.io.images import read_images as read_images
+from jnrsfm.io.meshes import write_obj_frames as write_obj_frames
 from jnrsfm.io.reading import Reading as Reading
 from jnrsfm.io.reading import expand
 from jnrsfm.io.reading import read as read
@@ -63,6 +64,7 @@ from jnrsfm.io.reconstruction import write_reconstruction as write_reconstructio
 from jnrsfm.io.results import RESULTS as RESULTS
 from jnrsfm.io.results import ResultFile as ResultFile
 from jnrsfm.io.results import read_result as read_result
+from jnrsfm.io.results import write_beside as write_beside
 from jnrsfm.io.results import write_result as write_result
 from jnrsfm.io.skeletons import SKELETONS as SKELETONS
 from jnrsfm.io.skeletons import symmetric_of as symmetric_of
@@ -77,7 +79,7 @@ __all__ = [
     "drop_empty", "format_images", "format_info", "formats", "holds_images", "image_info", "info", "parse", "read",
     "read_images", "read_landmarks", "read_reconstruction", "read_reference", "read_result", "register",
     "register_writer", "remarks", "select_points", "symmetric_of", "to_dataframe", "to_xarray", "usable_frames",
-    "write_landmarks", "write_reconstruction", "write_result", "writers",
+    "write_beside", "write_landmarks", "write_obj_frames", "write_reconstruction", "write_result", "writers",
 ]  # fmt: skip
 
 # One line a format; where several can claim a file, the first one is asked first.

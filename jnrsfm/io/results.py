@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jnrsfm.geometry.mesh.sequence import MeshSequence
+from jnrsfm.io.meshes import read_meshes, write_mesh_files, write_meshes
 from jnrsfm.io.reconstruction import read_reconstruction, write_reconstruction
 from jnrsfm.types import ByType, Reconstruction, Result
 
@@ -13,11 +15,13 @@ R = TypeVar("R", bound=Result)
 
 @dataclasses.dataclass(frozen=True)
 class ResultFile:
-    """The file of one type of result: its `name` in a run folder, `write(path, result)` and `read(path)`."""
+    """The file of one type of result: its `name` in a run folder, `write(path, result)` and `read(path)`;
+    `beside(folder, result, stem)` writes what a run folder holds besides, for other programs."""
 
     name: str
     write: Callable[[Any, Any], object]
     read: Callable[[Any], Any]
+    beside: Callable[[Path, Any, str], object] | None = None
 
     @property
     def extension(self) -> str:
@@ -28,6 +32,7 @@ class ResultFile:
 RESULTS: ByType[ResultFile] = ByType("file format")
 """The file of each type of result."""
 RESULTS.register(Reconstruction, ResultFile("reconstruction.npz", write_reconstruction, read_reconstruction))
+RESULTS.register(MeshSequence, ResultFile("meshes.npz", write_meshes, read_meshes, write_mesh_files))
 
 
 def write_result(path, result: Result) -> Path:
@@ -38,6 +43,14 @@ def write_result(path, result: Result) -> Path:
     path = Path(path).expanduser()
     RESULTS[type(result)].write(path, result)
     return path
+
+
+def write_beside(folder, result: Result, stem: str | None = None) -> None:
+    """Write what a run folder holds of a result besides its file, for other programs; nothing for most types. `stem`:
+    how these files are called, else as in a run folder."""
+    beside = RESULTS[type(result)].beside
+    if beside is not None:
+        beside(Path(folder), result, stem or Path(RESULTS[type(result)].name).stem)
 
 
 def read_result(path, kind: type[R] = Reconstruction) -> R:  # type: ignore[assignment]

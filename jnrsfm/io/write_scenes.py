@@ -343,11 +343,12 @@ class _Glb:
             step = "STEP" if path == "scale" else "LINEAR"
             self._samplers.append({"input": self._times, "output": output, "interpolation": step})
 
-    def bytes(self) -> bytes:
-        """The file: header, JSON chunk, binary chunk."""
+    def bytes(self, scene: list[int] | None = None) -> bytes:
+        """The file: header, JSON chunk, binary chunk. `scene`: its root nodes; all nodes where it is None."""
+        roots = list(range(len(self._json["nodes"]))) if scene is None else scene
         content: dict = {
             "asset": {"version": "2.0", "generator": "jnrsfm"}, "scene": 0,
-            "scenes": [{"nodes": list(range(len(self._json["nodes"])))}], "buffers": [{"byteLength": len(self._data)}],
+            "scenes": [{"nodes": roots}], "buffers": [{"byteLength": len(self._data)}],
             **self._json,
         }  # fmt: skip
         if self._channels:

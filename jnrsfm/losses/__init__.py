@@ -1,8 +1,9 @@
 """Terms of objectives, as pure functions of shapes and images: reprojection, bones, low rank, distillation,
-matching, depth, fields."""
+matching, depth, fields, meshes."""
 
 from jnrsfm.losses import depth as depth
 from jnrsfm.losses import field as field
+from jnrsfm.losses import mesh as mesh
 from jnrsfm.losses.bones import bone_asymmetry as bone_asymmetry
 from jnrsfm.losses.distillation import CodeTerms as CodeTerms
 from jnrsfm.losses.distillation import code_bound as code_bound

@@ -7,6 +7,7 @@ from jnrsfm.methods import (
     csf,
     deep_nrsfm_pp,
     keypoint_transformer,
+    mesh_video,
     multicategory,
     paul,
     pnd,
@@ -25,6 +26,7 @@ from jnrsfm.methods.consensus import Consensus as Consensus
 from jnrsfm.methods.csf import Csf as Csf
 from jnrsfm.methods.deep_nrsfm_pp import DeepNRSfMpp as DeepNRSfMpp
 from jnrsfm.methods.keypoint_transformer import KeypointTransformer as KeypointTransformer
+from jnrsfm.methods.mesh_video import MeshVideo as MeshVideo
 from jnrsfm.methods.multicategory import MultiCategory as MultiCategory
 from jnrsfm.methods.paul import Paul as Paul
 from jnrsfm.methods.pnd import Pnd as Pnd
@@ -51,5 +53,6 @@ METHODS: dict[str, MethodInfo] = {
         student.INFO,
         prn_images.INFO,
         keypoint_transformer.INFO,
+        mesh_video.INFO,
     )
 }

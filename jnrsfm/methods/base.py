@@ -18,7 +18,7 @@ class Model(Protocol):
         """The camera model that it was trained for."""
         ...
 
-    def lift(self, landmarks: Any) -> Reconstruction:
+    def lift(self, landmarks: Any) -> Any:
         """3D of new frames with the same points (or of new images), one forward pass."""
         ...
 
@@ -61,7 +61,8 @@ class MethodInfo:
     `fit(landmarks, camera, config, seed, session)` does the work; `load(path)` reads a saved model (learned
     methods). `takes` and `gives` are the types of its input and of its result, by which readers, checks, panels of the
     report and verbs are chosen. `cites` are keys of `references.bib`, what a fit by it stands on, its own paper first.
-    The other fields say what the method can take, for users and for the README.
+    `labels`: whether images must have labelled points. The other fields say what the method
+    can take, for users and for the README.
     """
 
     name: str
@@ -79,3 +80,4 @@ class MethodInfo:
     takes: type = Landmarks
     gives: type = Reconstruction
     cites: tuple[str, ...] = ()
+    labels: bool = True

@@ -4,6 +4,7 @@
 figure. What is shown is chosen by the type of the result (`PANELS`).
 """
 
+from jnrsfm.geometry.mesh.sequence import MeshSequence
 from jnrsfm.report.contact_sheet import contact_sheet as contact_sheet
 from jnrsfm.report.contact_sheet import write_contact_sheet as write_contact_sheet
 from jnrsfm.report.contents import PANELS as PANELS
@@ -11,6 +12,7 @@ from jnrsfm.report.contents import Contents as Contents
 from jnrsfm.report.contents import Panels as Panels
 from jnrsfm.report.contents import for_result as for_result
 from jnrsfm.report.landmark_sheet import write_landmark_sheet as write_landmark_sheet
+from jnrsfm.report.meshes import mesh_figure, mesh_page, mesh_scene
 from jnrsfm.report.notebook import notebook_html as notebook_html
 from jnrsfm.report.page import page_html
 from jnrsfm.report.page import write_report as write_report
@@ -30,6 +32,7 @@ from jnrsfm.report.still import write_still as write_still
 from jnrsfm.types import Reconstruction
 
 PANELS.register(Reconstruction, Panels(scene_of, page_html, draw))
+PANELS.register(MeshSequence, Panels(mesh_scene, mesh_page, mesh_figure))
 
 __all__ = [
     "PANELS", "Contents", "Panels", "Photo", "Scene", "StereoSample", "build_scene", "contact_sheet", "figure",

@@ -3,6 +3,7 @@
 from html import escape
 
 from jnrsfm.report.contents import Contents
+from jnrsfm.report.meshes import MeshScene
 from jnrsfm.report.summary import checks, what_was_done
 from jnrsfm.types import Result
 
@@ -11,7 +12,12 @@ def notebook_html(shown: Result | Contents) -> str:
     """HTML without script or style sheet, for `_repr_html_`. The quality report is there where `shown` brings one.
     Raises InputError where the type of result has no panels."""
     contents = shown if isinstance(shown, Contents) else Contents(shown)
-    said = what_was_done(contents.scene, contents.history, contents.settings)
+    scene = contents.scene
+    said = (
+        scene.said
+        if isinstance(scene, MeshScene)
+        else what_was_done(scene, contents.history, contents.settings)
+    )
     parts = [f"<p><b>{escape(contents.title)}.</b> {escape(said)}</p>"]
     if contents.quality:
         word = contents.quality.get("verdict", {}).get("text", "")

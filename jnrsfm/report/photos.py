@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jnrsfm import pixels
+from jnrsfm.geometry.mesh.sequence import MeshSequence
 from jnrsfm.runs import write_arrays
-from jnrsfm.types import LabelledImages, Landmarks, Reconstruction
+from jnrsfm.types import LabelledImages, Landmarks
 
 MOST = 160  # photographs on a page: some megabytes
+MESHES = 24  # of meshes, each with three pictures
 _SIDE = 224  # pixels of each
 _MARGIN = 1.35  # of the box of the points
 
@@ -24,10 +26,12 @@ class Photo(NamedTuple):
     side: float
 
 
-def shown_images(landmarks: Landmarks, result: Reconstruction, most: int = MOST) -> np.ndarray:
+def shown_images(landmarks: Landmarks, result: Any, most: int = MOST) -> np.ndarray:
     """Numbers of the images that a page shows: of a clip evenly spaced frames in order of time; of loose photographs
     the worst by the error of x and y first, those without labels after them."""
     n = result.n_frames
+    if isinstance(result, MeshSequence):
+        return np.unique(np.linspace(0, n - 1, min(n, MESHES)).astype(int))
     if landmarks.sequence is not None:
         return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
     visible = np.asarray(landmarks.visible)
@@ -43,9 +47,10 @@ def shown_images(landmarks: Landmarks, result: Reconstruction, most: int = MOST)
     return np.concatenate([worst, rest[np.linspace(0, len(rest) - 1, most - len(worst)).astype(int)]])
 
 
-def photographs(images: LabelledImages, result: Reconstruction) -> tuple[Photo, ...]:
-    """The photographs of a set, each cut around its points (found and labelled)."""
-    found = np.asarray(result.points2d, np.float64)
+def photographs(images: LabelledImages, result: Any) -> tuple[Photo, ...]:
+    """The photographs of a set, each cut around its points (found and labelled) or its mesh."""
+    whole = isinstance(result, MeshSequence)
+    found = np.asarray(result.camera_vertices[..., :2] if whole else result.points2d, np.float64)
     photos = []
     for i in range(len(images)):
         points = found[i][np.isfinite(found[i]).all(-1)]

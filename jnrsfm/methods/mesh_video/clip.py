@@ -1,0 +1,184 @@
+"""What is fitted: frames cut to squares around their object, with masks, distances, flow and keypoints."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from jnrsfm.errors import InputError
+from jnrsfm.geometry.mesh import TriangleMesh
+from jnrsfm.inputs.crops import Squares, squares
+from jnrsfm.inputs.flow import flow_between
+from jnrsfm.inputs.masks import mask_targets
+from jnrsfm.pixels import cut
+from jnrsfm.types import LabelledImages
+
+LEAST_POINTS = 5  # visible keypoints that tell a camera
+RIM = 128  # points on the edge of a mask
+
+
+class Clip(NamedTuple):
+    """Frames, leading axis frame: `index`; `next`: the frame after it in its clip (itself at the end), `pair` 1 where
+    there is one; `centre (2,)` and `side`: the square in pixels; of its grid (size, size): `mask`, `inside` (the
+    image), `away` (distance from the mask, in sides), `flow (..., 2)` to the next frame in pixels, `sound` (where it
+    holds); `masked`: 1 with a mask; `rim (rim, 2)` pixels and `rim_weights`; `points (point, 2)` pixels and `weights`;
+    `seen (camera, vertex)`."""
+
+    index: Any
+    next: Any
+    pair: Any
+    centre: Any
+    side: Any
+    mask: Any
+    inside: Any
+    away: Any
+    flow: Any
+    sound: Any
+    masked: Any
+    rim: Any
+    rim_weights: Any
+    points: Any
+    weights: Any
+    seen: Any
+
+
+class Evidence(NamedTuple):
+    """What the images say, at full size: `masks`: a bool image a frame, or None; `keypoints (point,)`: vertices of the
+    points that landmarks and template share, `columns (point,)` of the landmarks; `where`: the squares; `known
+    (frame,)`: there is a mask or enough keypoints; `made`: masks were made from keypoints."""
+
+    masks: list[np.ndarray | None]
+    keypoints: np.ndarray
+    columns: np.ndarray
+    where: Squares
+    known: np.ndarray
+    made: bool
+
+
+def shared_points(images: LabelledImages, mesh: TriangleMesh) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices and columns of the points that template and landmarks both name (or of all, where neither names)."""
+    own, given = mesh.names, images.landmarks.names
+    if mesh.keypoints is None or not images.landmarks.n_points:
+        return np.zeros(0, int), np.zeros(0, int)
+    if own is None or given is None:
+        same = len(mesh.keypoints) == images.landmarks.n_points
+        return (
+            (np.asarray(mesh.keypoints), np.arange(len(mesh.keypoints))) if same else (np.zeros(0, int),) * 2
+        )
+    pairs = [(mesh.keypoints[own.index(n)], k) for k, n in enumerate(given) if n in own]
+    found = np.array(pairs, int).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def evidence_of(images: LabelledImages, mesh: TriangleMesh, config: Any) -> Evidence:
+    """Masks, shared keypoints and squares. Raises InputError where there is neither a mask nor keypoints to go by."""
+    n = len(images)
+    keypoints, columns = shared_points(images, mesh)
+    if not config.use_keypoints:
+        keypoints, columns = keypoints[:0], columns[:0]
+    visible = np.asarray(images.landmarks.weights) > 0
+    points = np.asarray(images.landmarks.points2d, np.float64)
+    enough = visible[:, columns].sum(1) >= LEAST_POINTS
+    masks: list[np.ndarray | None] = [None] * n
+    if config.use_masks and images.masks is not None:
+        masks = [images.masks.read(i)[..., 0] > 127 for i in range(n)]
+        masks = [m if m is not None and m.sum() >= 16 else None for m in masks]
+    has = np.array([m is not None for m in masks])
+    known = has | enough
+    if not known.any():
+        shared = (
+            "" if mesh.keypoints is None else f", and names of keypoints as the template has ({_some(mesh)})"
+        )
+        raise InputError(
+            "mesh-video: no frame has a mask or 5 keypoints that the template has: give masks (--option masks=FOLDER) "
+            f"or keypoints (--option landmarks=FILE, keypoints=FILE.yaml){shared}"
+        )
+    boxes = np.full((n, 4), np.nan)
+    for i in np.flatnonzero(known):
+        mask = masks[i]
+        if mask is not None:
+            y, x = np.nonzero(mask)
+            boxes[i] = x.min(), y.min(), x.max(), y.max()
+        else:
+            p = points[i, visible[i]]
+            low, high = p.min(0), p.max(0)
+            grow = 0.1 * (high - low).max()
+            boxes[i] = *(low - grow), *(high + grow)
+    nearest = np.flatnonzero(known)[np.abs(np.arange(n)[:, None] - np.flatnonzero(known)).argmin(1)]
+    where = squares(boxes[nearest], np.asarray(images.pixels.sizes))
+    return Evidence(masks, keypoints, columns, where, known, False)
+
+
+def _some(mesh: TriangleMesh) -> str:
+    return ", ".join((mesh.names or ())[:4]) + " ..."
+
+
+def with_masks(found: Evidence, masks: list[np.ndarray]) -> Evidence:
+    """With masks that were made, in the same squares."""
+    kept = [m if m.sum() >= 16 else None for m in masks]
+    return found._replace(masks=kept, made=True)
+
+
+def clip_of(
+    images: LabelledImages, found: Evidence, size: int, cameras: int, vertices: int, motion: bool
+) -> Clip:
+    """The frames on grids of `size`; nothing is seen yet (`seen` is 0)."""
+    n, landmarks = len(images), images.landmarks
+    sequence = np.arange(n) if landmarks.sequence is None else np.asarray(landmarks.sequence)
+    pair = np.r_[sequence[1:] == sequence[:-1], False]
+    grid = np.zeros((n, size, size), np.float32)
+    mask, inside, away, sound = grid.copy(), grid.copy(), grid.copy(), grid.copy()
+    flow, rim, rim_weights = (
+        np.zeros((*grid.shape, 2), np.float32),
+        np.zeros((n, RIM, 2), np.float32),
+        np.zeros((n, RIM), np.float32),
+    )
+    before = None
+    where = found.where
+    for i in range(n):
+        width, height = np.asarray(images.pixels.sizes)[i]
+        shown = lambda image, i=i: (
+            cut(image, where.centre[i], float(where.side[i]), size)[..., 0] / np.float32(255)
+        )
+        full = lambda m: np.repeat(np.where(m, 255, 0).astype(np.uint8)[..., None], 3, -1)
+        inside[i] = shown(full(np.ones((height, width), bool)))
+        given = found.masks[i]
+        if given is not None:
+            mask[i] = shown(full(given))
+            targets = mask_targets(given, RIM)
+            rim[i], rim_weights[i] = targets.rim, targets.weights
+            away[i] = _sampled(targets.away[..., None], where, i, size)[..., 0] / where.side[i] * inside[i]
+        if motion and pair[i] and given is not None:
+            image = images.pixels.read(i) if before is None else before
+            after = images.pixels.read(i + 1)
+            before = after
+            if after.shape != image.shape:
+                continue
+            moved = flow_between(image, after)
+            flow[i] = _sampled(moved.move, where, i, size)
+            sound[i] = (
+                _sampled(moved.sound[..., None].astype(np.float32), where, i, size)[..., 0] > 0.99
+            ) & (mask[i] > 0.5)
+        else:
+            before = None
+    points = np.asarray(landmarks.points2d, np.float32)[:, found.columns]
+    weights = np.asarray(landmarks.weights, np.float32)[:, found.columns]
+    index = np.arange(n, dtype=np.int32)
+    return Clip(
+        index, np.where(pair, index + 1, index).astype(np.int32), pair.astype(np.float32),
+        where.centre.astype(np.float32), where.side.astype(np.float32), mask, inside, away, flow, sound,
+        np.array([m is not None for m in found.masks], np.float32), rim, rim_weights,
+        np.where(weights[..., None] > 0, points, 0).astype(np.float32), weights,
+        np.zeros((n, cameras, vertices), np.float32),
+    )  # fmt: skip
+
+
+def _sampled(field: np.ndarray, where: Squares, i: int, size: int) -> np.ndarray:
+    """A field of the image `(y, x, c)` at the pixels of square i, bilinear; its border goes on outside."""
+    place = ((np.arange(size) + 0.5) / size - 0.5) * where.side[i]
+    y, x = np.meshgrid(place + where.centre[i, 1], place + where.centre[i, 0], indexing="ij")
+    parts = [
+        ndimage.map_coordinates(field[..., c], [y, x], order=1, mode="nearest")
+        for c in range(field.shape[-1])
+    ]
+    return np.stack(parts, -1).astype(np.float32)

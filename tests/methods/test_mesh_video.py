@@ -1,0 +1,257 @@
+"""Moving meshes: one short fit by keypoints and masks with all that comes of it; the multiplex; its small parts."""
+
+import dataclasses
+import importlib.util
+import json
+import struct
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jnrsfm
+from jnrsfm import io, report
+from jnrsfm.errors import InputError
+from jnrsfm.geometry.mesh import MeshSequence, handle_model, rasterise
+from jnrsfm.inputs.masks import mask_by_guess, mask_targets
+from jnrsfm.methods import MeshVideo
+from jnrsfm.methods.mesh_video import stages
+from jnrsfm.methods.mesh_video.fitting import best_paths, rotation_of, sampled
+from jnrsfm.metrics import assess
+from jnrsfm.metrics import mesh as metrics
+from jnrsfm.pixels import ArrayPixels
+from jnrsfm.types import Cameras, LabelledImages, Landmarks
+
+NEEDED = ("robust_laplacian", "potpourri3d", "cv2", "PIL")
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(n) for n in NEEDED), reason="needs the extra mesh"
+)
+spec = importlib.util.spec_from_file_location(
+    "mesh_shapes", Path(__file__).parents[1] / "geometry" / "mesh_shapes.py"
+)
+shapes = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(shapes)
+
+SOLID = shapes.animal().normalised()
+POINTS = np.array([0, 20, 41, 60, 85, 110, 135, 160])
+NAMES = tuple(f"p{i}" for i in POINTS)
+FRAMES, SIZE = 5, 48
+
+
+def clip(labels=True, masks=True):
+    """A lump that turns by 40 degrees while its handles move; camera-frame truth."""
+    rng = np.random.default_rng(0)
+    model = handle_model(SOLID, 8, stiffness=0.3)
+    moved = 0.05 * rng.normal(size=(1, 8, 3)) * np.sin(np.arange(FRAMES))[:, None, None]
+    vertices = model.rest + np.einsum("vk,fkj->fvj", model.basis, moved)
+    angle = 0.4 + np.linspace(0, 0.7, FRAMES)
+    c, s, o = np.cos(angle), np.sin(angle), 0 * angle
+    turn = np.stack([np.stack([c, o, s], -1), np.stack([o, o + 1, o], -1), np.stack([-s, o, c], -1)], 1)
+    camera = np.einsum("fvj,fij->fvi", vertices, turn) * 17 + np.array([24.0, 23, 0])
+    found = [rasterise(v, SOLID.faces, (SIZE, SIZE)).face >= 0 for v in camera]
+    grey = np.stack([np.where(m[..., None], 90, 200) + rng.integers(0, 30, (SIZE, SIZE, 1)) for m in found])
+    points = camera[:, POINTS, :2].astype(np.float32)
+    visible = np.full(points.shape[:2], labels)
+    points[0, 0], visible[0, 0] = np.nan, False
+    landmarks = Landmarks(
+        np.nan_to_num(points, nan=1e6 if labels else 0),
+        visible,
+        names=NAMES,
+        sequence=np.zeros(FRAMES, np.int32),
+    )
+    images = LabelledImages(
+        ArrayPixels(np.repeat(grey, 3, -1).astype(np.uint8)), landmarks,
+        masks=ArrayPixels(np.stack([np.repeat(255 * m[..., None].astype(np.uint8), 3, -1) for m in found])),
+    )  # fmt: skip
+    return images if masks else dataclasses.replace(images, masks=None), camera, turn
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    path = tmp_path_factory.mktemp("template") / "lump.npz"
+    np.savez(
+        path, vertices=SOLID.vertices, faces=SOLID.faces, keypoint_vertices=POINTS, names=np.array(NAMES)
+    )
+    return path
+
+
+def settings(template, **more):
+    few = {"handles": 6, "size": 32, "coarse": 32, "camera_steps": 20, "steps": 40, "rounds": 1, "cameras": 2}
+    return MeshVideo(template=str(template), **{**few, **more})
+
+
+@pytest.fixture(scope="module")
+def run(template, tmp_path_factory):
+    images, camera, turn = clip()
+    out = tmp_path_factory.mktemp("run") / "run"
+    return jnrsfm.fit(images, settings(template), out=out, progress=False), images, camera, turn, out
+
+
+@pytest.mark.slow
+def test_a_short_fit_finds_meshes_and_cameras(run):
+    found, _, camera, turn, out = run
+    result = found.result
+    assert isinstance(result, MeshSequence)
+    assert result.vertices.shape == (FRAMES, len(SOLID.vertices), 3)
+    assert metrics.camera_error(np.asarray(result.cameras.rotations), turn).max() < 10
+    assert metrics.vertex_error(np.asarray(result.camera_vertices), camera).mean() < 0.04
+    assert np.asarray(result.iou).min() > 0.85
+    assert np.asarray(result.score).max() < 1.0  # pixels; the hidden label lies a million pixels away
+    assert found.quality["verdict"]["word"] in ("good", "fair")
+    assert found.resolved["reflection"] == "template"
+    with pytest.raises(InputError, match="MeshSequence"):
+        _ = found.reconstruction
+    for name in ("meshes.npz", "meshes.glb", "model.npz", "report.html", "report.png", "quality.json"):
+        assert (out / name).is_file(), name
+    jnrsfm.write_run_report(out)
+    assert (out / "report.html").read_text().count("<figure>") == FRAMES
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A sequence that nothing was fitted to: the truth of `clip` with its handles."""
+    images, _, turn = clip()
+    model = handle_model(SOLID, 6)
+    rng = np.random.default_rng(1)
+    rest_handles = model.weights @ model.rest
+    handles = (rest_handles + 0.1 * rng.normal(size=(FRAMES, 6, 3))).astype(np.float32)
+    shift = np.tile([24.0, 23.0, 0.0], (FRAMES, 1)).astype(np.float32)
+    cameras = Cameras(
+        turn.astype(np.float32), shift, np.full(FRAMES, 17, np.float32), model="weak-perspective"
+    )
+    empty = MeshSequence(
+        vertices=np.zeros((FRAMES, *model.rest.shape), np.float32), faces=SOLID.faces, cameras=cameras, rest=model.rest,
+        handles=handles, rest_handles=rest_handles, basis=model.basis, keypoints=POINTS, names=NAMES, mirror="template",
+        iou=np.linspace(0.6, 0.9, FRAMES).astype(np.float32), known=np.array([True] * 4 + [False]),
+        colours=np.full((len(SOLID.vertices), 3), 0.5, np.float32), sequence=np.array([0, 0, 0, 1, 1], np.int32),
+    )  # fmt: skip
+    return empty.moved(handles), images
+
+
+def test_handles_move_the_mesh(made):
+    result = made[0]
+    np.testing.assert_allclose(result.moved(result.handles).vertices, result.vertices, atol=1e-5)
+    still = result.moved(np.broadcast_to(result.rest_handles, result.handles.shape))
+    np.testing.assert_allclose(still.vertices[0], result.rest, atol=1e-5)
+    assert np.asarray(result.points.points2d).shape == (FRAMES, len(POINTS), 2)
+    np.testing.assert_allclose(result.points2d, np.asarray(result.camera_vertices)[:, POINTS, :2], atol=1e-3)
+
+
+def test_files_of_a_sequence(made, tmp_path):
+    result = made[0]
+    result.save(tmp_path / "meshes.npz")
+    again = MeshSequence.load(tmp_path / "meshes.npz")
+    np.testing.assert_array_equal(again.vertices, result.vertices)
+    assert (again.names, again.mirror) == (result.names, result.mirror)
+    io.write_beside(tmp_path, result)
+    for name, frames in (("meshes_0.glb", 3), ("meshes_1.glb", 2)):  # a file for each clip
+        content = (tmp_path / name).read_bytes()
+        length = struct.unpack("<I", content[12:16])[0]
+        scene = json.loads(content[20 : 20 + length])
+        weights = next(c for c in scene["animations"][0]["channels"] if c["target"]["path"] == "weights")
+        output = scene["animations"][0]["samplers"][weights["sampler"]]["output"]
+        assert scene["accessors"][output]["count"] == frames * 6 * 3
+        assert len(scene["nodes"]) == 7
+    files = io.write_obj_frames(tmp_path / "obj", result)
+    assert len(files) == FRAMES
+    assert files[0].read_text().count("\nv ") + 1 == len(SOLID.vertices)
+    with pytest.raises(InputError, match="no mesh sequence"):
+        MeshSequence.load(tmp_path / "meshes_0.glb")
+    with pytest.raises(InputError, match="not finite"):
+        result.replace(vertices=result.vertices * np.float32(np.nan)).save(tmp_path / "bad.npz")
+
+
+def test_page_and_quality(made):
+    result, images = made
+    quality = assess(images.landmarks, result)
+    assert {i["name"] for i in quality["items"]} == {"mask_overlap", "stretch", "frames_with_evidence"}
+    part = result.select(slice(0, 2))
+    photos = report.photographs(images.select(slice(0, 2)), part)
+    contents = report.Contents(part, images.landmarks, quality=quality, photos=photos)
+    page = report.for_result(MeshSequence).page(contents)
+    assert page.count("<figure>") == 2
+    assert page.count("<img") == 6
+    assert quality["verdict"]["word"] == "fair"  # a random pull stretches, half of the frames overlap
+    assert f"<b>{quality['verdict']['text']}</b>" in page
+    assert "handles" in report.notebook_html(part)
+    assert "the others are interpolated" in report.Contents(result.select(slice(3, 5))).scene.said
+
+
+@pytest.mark.slow
+def test_lift_by_refinement(run):
+    found, images, camera, _, out = run
+    lifted = jnrsfm.load(out).lift(images)
+    assert metrics.vertex_error(np.asarray(lifted.camera_vertices), camera).mean() < 0.04
+    with pytest.raises(InputError, match="photographs"):
+        found.model.lift(images.landmarks)
+
+
+@pytest.mark.slow
+def test_cameras_are_found_without_keypoints(template):
+    images, _, turn = clip(labels=False)
+    config = settings(template, cameras=8, camera_steps=60, steps=80, up="-y")
+    found = jnrsfm.fit(images, config, progress=False)
+    assert np.median(metrics.camera_error(np.asarray(found.result.cameras.rotations), turn)) < 25
+
+
+@pytest.mark.fast
+def test_what_cannot_be_fitted_gives_one_line(template, tmp_path):
+    images, _, _ = clip(labels=False, masks=False)
+    with pytest.raises(InputError, match="needs a template"):
+        jnrsfm.fit(images, MeshVideo(), progress=False)
+    with pytest.raises(InputError, match="give masks") as error:
+        jnrsfm.fit(images, settings(template), progress=False)
+    assert "\n" not in str(error.value)
+    for bad in (
+        {"handles": 0},
+        {"size": 4},
+        {"mask_weight": -1.0},
+        {"use_masks": False, "use_keypoints": False},
+    ):
+        with pytest.raises(InputError):
+            MeshVideo(**bad)
+
+
+@pytest.mark.fast
+def test_paths_through_a_clip():
+    """Camera 0 is a little better in each frame, but flow says that only 1 moves as it should; then comes 0; frame 3
+    begins another clip."""
+    unary = np.array([[0.0, 0.1], [0.0, 0.1], [0.0, 0.1], [0.3, 0.0]])
+    pairwise = np.full((4, 2, 2), 1.0)
+    pairwise[:, 1, 1] = 0
+    joined = np.array([True, True, False, False])
+    np.testing.assert_array_equal(best_paths(unary, pairwise, joined, 2), [[1, 0], [1, 0], [1, 0], [1, 0]])
+    np.testing.assert_array_equal(best_paths(unary, 0 * pairwise, joined, 1)[:, 0], [0, 0, 0, 1])
+
+
+@pytest.mark.fast
+def test_parts():
+    rotations = stages.around(MeshVideo(up="z", cameras=4, elevation=10))
+    assert np.allclose(np.linalg.det(rotations), 1)
+    up = rotations @ np.array([0, 0, 1.0])
+    assert np.allclose(up[:, 1], -np.cos(np.deg2rad(10)))
+    assert (up[:, 2] < 0).all()  # seen from above, the top leans towards the camera
+    assert np.allclose(rotation_of(jnp.asarray(3.0 * stages.quaternion_of(rotations))), rotations, atol=1e-6)
+    field = jnp.asarray(np.arange(16.0).reshape(4, 4, 1))
+    assert np.allclose(sampled(field, jnp.array([[1.0, 2.0], [1.5, 2.25], [9.0, -5.0]]))[:, 0], [9, 10.5, 3])
+    known = np.array([False, True, False, True])
+    assert np.allclose(stages.between(known, np.array([9.0, 1, 9, 3])), [1, 1, 2, 3])
+
+
+@pytest.mark.fast
+def test_masks():
+    square = np.zeros((40, 40), bool)
+    square[10:30, 12:28] = True
+    targets = mask_targets(square, 256)
+    assert targets.away[20, 20] == 0
+    assert targets.away[20, 31] == 4
+    assert targets.weights.sum() == 2 * (20 + 16) - 4
+    image = np.where(square[..., None], [200, 60, 40], [40, 90, 160]).astype(np.uint8)
+    guess = np.roll(square, (1, 1), (0, 1))
+    assert metrics.iou(mask_by_guess(image, guess, 0.15), square) > 0.95 > metrics.iou(guess, square)
+    labels, visible = np.zeros((1, 2, 2)), np.array([[True, True]])
+    assert (
+        metrics.pck(labels + np.array([[[0, 0], [3, 4.1]]]), labels, visible, np.array([[0, 0, 20, 50.0]]))
+        == 0.5
+    )
