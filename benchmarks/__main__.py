@@ -32,6 +32,7 @@ NAMES = (
     "render",
     "images",
     "keypoint_transformer",
+    "mesh",
 )
 BASELINE = Path(__file__).parent / "results"
 

@@ -159,6 +159,9 @@ def walker_masks(images: LabelledImages) -> list[np.ndarray]:
             ndimage.distance_transform_edt(drawn == 0) / size if drawn.any() else np.full(drawn.shape, np.inf)
         )
         change = ndimage.gaussian_filter(np.abs(frame - still).sum(-1).astype(float), 1.0)
-        mask = ((change > 45) & (away < 0.17)) | (away < 0.02)
-        masks.append(largest_piece(ndimage.binary_opening(mask)) if mask.any() else mask)
+        mask = ((change > 45) & (away < 0.11)) | (away < 0.02)
+        whole = ndimage.binary_fill_holes(
+            ndimage.binary_closing(mask, iterations=3)
+        )  # dark coat before a dark tree
+        masks.append(largest_piece(ndimage.binary_opening(whole)) if mask.any() else mask)
     return masks

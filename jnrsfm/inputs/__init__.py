@@ -27,7 +27,9 @@ from jnrsfm.inputs.inpainting import fill_hidden as fill_hidden
 from jnrsfm.inputs.inpainting import landmark_covariance as landmark_covariance
 from jnrsfm.inputs.masks import MaskTargets as MaskTargets
 from jnrsfm.inputs.masks import mask_by_guess as mask_by_guess
+from jnrsfm.inputs.masks import mask_on_grid as mask_on_grid
 from jnrsfm.inputs.masks import mask_targets as mask_targets
+from jnrsfm.inputs.masks import on_grid as on_grid
 from jnrsfm.inputs.observations import Frames as Frames
 from jnrsfm.inputs.observations import Normalizer as Normalizer
 from jnrsfm.inputs.observations import Observations as Observations

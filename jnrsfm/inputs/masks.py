@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 from jnrsfm.inputs.flow import opencv
+from jnrsfm.pixels import cut
 
 
 def mask_by_guess(
@@ -67,3 +68,24 @@ def mask_targets(mask: Bool[np.ndarray, "y x"], most: int) -> MaskTargets:
     rim, weights = np.zeros((most, 2), np.float32), np.zeros(most, np.float32)
     rim[: len(chosen)], weights[: len(chosen)] = np.stack([x, y], 1)[chosen], 1.0
     return MaskTargets(away, rim, weights)
+
+
+def mask_on_grid(
+    mask: Bool[np.ndarray, "y x"], centre: Float[np.ndarray, "2"], side: float, size: int
+) -> Float[np.ndarray, "size size"]:
+    """Share of the object in each pixel of a square cut out of a mask (`pixels.cut`); 0 beyond the image."""
+    picture = np.repeat(np.where(mask, 255, 0).astype(np.uint8)[..., None], 3, -1)
+    return cut(picture, centre, side, size)[..., 0] / np.float32(255)
+
+
+def on_grid(
+    field: Float[np.ndarray, "y x c"], centre: Float[np.ndarray, "2"], side: float, size: int
+) -> Float[np.ndarray, "size size c"]:
+    """A field of an image at the pixels of such a square, bilinear; its border goes on beyond the image."""
+    place = ((np.arange(size) + 0.5) / size - 0.5) * side
+    y, x = np.meshgrid(place + centre[1], place + centre[0], indexing="ij")
+    parts = [
+        ndimage.map_coordinates(field[..., c], [y, x], order=1, mode="nearest")
+        for c in range(field.shape[-1])
+    ]
+    return np.stack(parts, -1).astype(np.float32)

@@ -1,11 +1,15 @@
-"""The page and the picture of a mesh in motion: the mesh over its photographs, as it is seen, and from the side.
+"""The page and the picture of a mesh in motion: a viewer, and the mesh over its photographs and from the side.
 
-Rendered on the host; no viewer is grown for it: `meshes.glb` beside the page opens in any 3D program.
+The viewer is three.js (`vendor/`, MIT, version 160, as published on npm) with some lines of our own (`meshes.js`); the
+pictures are rendered on the host, and are what a browser without WebGL shows.
 """
 
 import base64
+import hashlib
 import html
 import io
+import json
+from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +40,7 @@ class MeshScene(NamedTuple):
 
     views: tuple[MeshView, ...]
     said: str
+    data: dict[str, Any]
 
 
 def _shaded(
@@ -99,7 +104,42 @@ def mesh_scene(contents: Contents) -> MeshScene:
         if known == 1
         else f"; {known:.0%} of the frames had a mask or keypoints, the others are interpolated."
     )
-    return MeshScene(tuple(views), said)
+    return MeshScene(tuple(views), said, _viewer_data(contents, [v.frame for v in views], list(chosen)))
+
+
+def _viewer_data(contents: Contents, numbers: list[int], chosen: list[int]) -> dict[str, Any]:
+    """What `meshes.js` takes: arrays as base64, photographs as data URLs. `places`: of each frame, scale and middle of
+    the mesh over the photograph, whose sides are from -1 to 1, y up."""
+    result: Any = contents.result
+    text = lambda a, kind="<f4": base64.b64encode(np.ascontiguousarray(a, kind).tobytes()).decode()
+    delta = (np.asarray(result.handles) - np.asarray(result.rest_handles))[chosen]
+    scale = np.ones(result.n_frames) if result.cameras.scale is None else np.asarray(result.cameras.scale)
+    shift = np.asarray(result.cameras.translations)
+    places, photos = np.zeros((len(chosen), 3)), None
+    if contents.photos is not None:
+        shown = [contents.photos[f] for f in chosen]
+        photos = ["data:image/jpeg;base64," + base64.b64encode(p.jpeg).decode() for p in shown]
+        for k, (f, p) in enumerate(zip(chosen, shown, strict=True)):
+            middle = (shift[f, :2] - [p.left, p.top]) / p.side * 2 - 1
+            places[k] = 2 * scale[f] / p.side, middle[0], -middle[1]
+    colours = None if result.colours is None else np.clip(np.asarray(result.colours) ** 2.2 * 2, 0, 1)
+    return {
+        "rest": text(result.rest), "basis": text(result.basis), "delta": text(delta),
+        "faces": text(result.faces, "<u2"), "rotations": text(np.asarray(result.cameras.rotations)[chosen]),
+        "places": text(places), "frames": numbers, "photos": photos,
+        "colours": None if colours is None else text(colours), "rate": 4.0,
+    }  # fmt: skip
+
+
+def viewer_script() -> str:
+    """three.js and `meshes.js` as one module: the library's exports become the object `THREE`."""
+    folder = resources.files("jnrsfm.report")
+    library_text = folder.joinpath("vendor/three.module.min.js").read_text("utf-8")
+    body, _, exports = library_text.rpartition("export{")
+    pairs = [e.split(" as ") for e in exports.strip().removesuffix(";").removesuffix("}").split(",")]
+    named = ",".join(f"{p[-1]}:{p[0]}" for p in pairs)
+    own = folder.joinpath("meshes.js").read_text("utf-8")
+    return f"{body}const THREE={{{named}}};\n{own}"
 
 
 def mesh_page(contents: Contents) -> str:
@@ -120,6 +160,14 @@ def mesh_page(contents: Contents) -> str:
     verdict = html.escape(((contents.quality or {}).get("verdict") or {}).get("text", ""))
     curve = loss_svg(contents.history) or ""
     settings = html.escape(repr(contents.settings or {}))
+    script = viewer_script()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    data = json.dumps(scene.data).replace("<", "\\u003c")
+    over = (
+        '<div class="stack"><img id="photo" alt="the photograph"><canvas id="over"></canvas></div>'
+        if scene.data["photos"]
+        else '<img id="photo" alt="" hidden>'
+    )
     cited = ""
     if contents.citations:
         cited = (
@@ -128,6 +176,8 @@ def mesh_page(contents: Contents) -> str:
     title = "A mesh that follows a video"
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'sha256-{digest}'; style-src
+'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'">
 <title>{title}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1240px; padding: 20px; color: #17202c;
@@ -137,19 +187,30 @@ h1 {{ font-size: 1.6rem; }} h2 {{ font-size: 1.12rem; margin-top: 28px; }}
 figure {{ margin: 0; padding: 10px; background: #fff; border: 1px solid #dbe1e9; border-radius: 12px; }}
 figure div {{ display: flex; gap: 4px; }} img {{ flex: 1; width: 0; min-width: 0; border-radius: 4px; }}
 figcaption {{ color: #556274; font-size: .9rem; }} pre {{ overflow-x: auto; }} code {{ overflow-wrap: anywhere; }}
+#viewer {{ display: flex; flex-wrap: wrap; gap: 14px; margin: 14px 0; }}
+.stack {{ position: relative; width: 360px; height: 360px; }} .stack img, .stack canvas {{ position: absolute; inset: 0;
+  width: 100%; height: 100%; }} #free {{ width: 360px; height: 360px; background: #fff; border: 1px solid #dbe1e9;
+  border-radius: 12px; touch-action: none; cursor: grab; }} #bar {{ flex-basis: 100%; display: flex; gap: 10px; }}
+#frame {{ flex: 1; max-width: 560px; }}
 td, th {{ text-align: left; padding: 4px 12px 4px 0; vertical-align: top; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #0f141b; color: #e8edf4; }}
   figure {{ background: #171e27; border-color: #2b3644; }} figcaption {{ color: #a3b0c1; }} }}
 </style>
 <h1>{title}</h1>
-<p>{html.escape(scene.said)} The first picture of each frame is the mesh over the photograph, then the mesh as the
-camera sees it, then turned by 60 degrees, with the colours of the video. <code>meshes.glb</code> beside this page
-moves in Blender and other programs; its morph targets are the handles.</p>
+<p>{html.escape(scene.said)} Drag the mesh to turn it. Below, the first picture of each frame is the mesh over the
+photograph, then the mesh as the camera sees it, then turned by 60 degrees, with the colours of the video.
+<code>meshes.glb</code> beside this page moves in Blender and other programs; its morph targets are the handles.</p>
 <p><b>{verdict}</b></p>{warned}
+<div id="viewer">{over}<canvas id="free" aria-label="the mesh; drag to turn it"></canvas>
+<div id="bar"><button id="play" type="button">Pause</button><input id="frame" type="range" min="0" step="0.05" value="0"
+aria-label="frame"><span id="number"></span></div></div>
+<p id="no-webgl" hidden>This browser shows no WebGL: the pictures below stand for the viewer.</p>
 <div class="grid">{"".join(cell(v) for v in scene.views)}</div>
 <h2>Quality report</h2><table>{rows}</table>
 <h2>Training</h2>{curve}
 <h2>Settings</h2><p><code>{settings}</code></p>{cited}
+<script type="application/json" id="data">{data}</script>
+<script type="module">{script}</script>
 </html>
 """
 

@@ -3,14 +3,12 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.mesh import TriangleMesh
 from jnrsfm.inputs.crops import Squares, squares
 from jnrsfm.inputs.flow import flow_between
-from jnrsfm.inputs.masks import mask_targets
-from jnrsfm.pixels import cut
+from jnrsfm.inputs.masks import mask_on_grid, mask_targets, on_grid
 from jnrsfm.types import LabelledImages
 
 LEAST_POINTS = 5  # visible keypoints that tell a camera
@@ -137,17 +135,14 @@ def clip_of(
     where = found.where
     for i in range(n):
         width, height = np.asarray(images.pixels.sizes)[i]
-        shown = lambda image, i=i: (
-            cut(image, where.centre[i], float(where.side[i]), size)[..., 0] / np.float32(255)
-        )
-        full = lambda m: np.repeat(np.where(m, 255, 0).astype(np.uint8)[..., None], 3, -1)
-        inside[i] = shown(full(np.ones((height, width), bool)))
+        square = where.centre[i], float(where.side[i]), size
+        inside[i] = mask_on_grid(np.ones((height, width), bool), *square)
         given = found.masks[i]
         if given is not None:
-            mask[i] = shown(full(given))
+            mask[i] = mask_on_grid(given, *square)
             targets = mask_targets(given, RIM)
             rim[i], rim_weights[i] = targets.rim, targets.weights
-            away[i] = _sampled(targets.away[..., None], where, i, size)[..., 0] / where.side[i] * inside[i]
+            away[i] = on_grid(targets.away[..., None], *square)[..., 0] / where.side[i] * inside[i]
         if motion and pair[i] and given is not None:
             image = images.pixels.read(i) if before is None else before
             after = images.pixels.read(i + 1)
@@ -155,10 +150,10 @@ def clip_of(
             if after.shape != image.shape:
                 continue
             moved = flow_between(image, after)
-            flow[i] = _sampled(moved.move, where, i, size)
-            sound[i] = (
-                _sampled(moved.sound[..., None].astype(np.float32), where, i, size)[..., 0] > 0.99
-            ) & (mask[i] > 0.5)
+            flow[i] = on_grid(moved.move, *square)
+            sound[i] = (on_grid(moved.sound[..., None].astype(np.float32), *square)[..., 0] > 0.99) & (
+                mask[i] > 0.5
+            )
         else:
             before = None
     points = np.asarray(landmarks.points2d, np.float32)[:, found.columns]
@@ -171,14 +166,3 @@ def clip_of(
         np.where(weights[..., None] > 0, points, 0).astype(np.float32), weights,
         np.zeros((n, cameras, vertices), np.float32),
     )  # fmt: skip
-
-
-def _sampled(field: np.ndarray, where: Squares, i: int, size: int) -> np.ndarray:
-    """A field of the image `(y, x, c)` at the pixels of square i, bilinear; its border goes on outside."""
-    place = ((np.arange(size) + 0.5) / size - 0.5) * where.side[i]
-    y, x = np.meshgrid(place + where.centre[i, 1], place + where.centre[i, 0], indexing="ij")
-    parts = [
-        ndimage.map_coordinates(field[..., c], [y, x], order=1, mode="nearest")
-        for c in range(field.shape[-1])
-    ]
-    return np.stack(parts, -1).astype(np.float32)

@@ -1,0 +1,199 @@
+"""Run the experiments with moving meshes and rewrite this folder's README from their results.
+
+    python -m experiments.mesh_video.run                 every case that has no result yet
+    python -m experiments.mesh_video.run NAME ...        these cases, anew
+    python -m experiments.mesh_video.run --tables        only the README
+
+`rendered_<template>_<evidence>_<seed>`: clips with exact truth; `handles_<number>_0`: how many handles; `horse_walk_0`:
+the real clip, by labelled points, three of which are held out; `stills_0`: horses by their masks alone. A result is
+`results/<case>.json`. Nothing is chosen by 3D.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import jnrsfm
+from experiments.harness import Work, main_of_works
+from experiments.mesh_video import clips
+from experiments.tables import markdown, replace_between
+from jnrsfm.config import to_plain
+from jnrsfm.geometry.mesh import MeshSequence, rasterise
+from jnrsfm.inputs import label_boxes
+from jnrsfm.methods import MeshVideo
+from jnrsfm.metrics import mesh as metrics
+from jnrsfm.types import LabelledImages
+
+HERE = Path(__file__).resolve().parent
+FRAMES = 40
+EVIDENCE = {
+    "keypoints": "keypoints, masks, motion", "points": "keypoints and masks, no motion", "masks": "masks and motion",
+    "still": "masks, no motion",
+}  # fmt: skip
+WALK = slice(96, 176)
+HELD = slice(1, None, 4)  # of the points that template and labels share
+
+
+def settings(name: str, **changes: Any) -> MeshVideo:
+    """The defaults, for a template."""
+    return MeshVideo(**{"template": str(clips.template(name)), "up": clips.UP[name], **changes})
+
+
+def plain(config: MeshVideo) -> dict[str, Any]:
+    """The settings as they are kept: the template by its name."""
+    return to_plain(config) | {"template": Path(config.template).stem}
+
+
+def boxes_of(masks: Any) -> np.ndarray:
+    """`(frame, 4)` boxes of masks."""
+    out = []
+    for mask in masks:
+        y, x = np.nonzero(mask)
+        out.append((x.min(), y.min(), x.max(), y.max()))
+    return np.array(out, float)
+
+
+def rendered(name: str, evidence: str, seed: int, **changes: Any) -> dict[str, Any]:
+    """One rendered clip."""
+    images, truth = clips.rendered(name, seed, FRAMES)
+    given = clips.without(images, keypoints=evidence in ("masks", "still"))
+    config = settings(name, use_motion=evidence in ("keypoints", "masks"), **changes)
+    found = jnrsfm.fit(given, config, seed=seed, progress=True)
+    result: Any = found.result
+    errors = metrics.vertex_error(np.asarray(result.camera_vertices), truth.vertices)
+    angles = metrics.camera_error(np.asarray(result.cameras.rotations), truth.rotations)
+    boxes = boxes_of([images.masks.read(i)[..., 0] > 127 for i in range(len(images))])
+    visible = np.ones(truth.points.shape[:2], bool)
+    shown = {
+        "vertex_error": errors.mean(), "worst_frame": errors.max(), "camera_within_20": (angles < 20).mean(),
+        "camera_median": np.median(angles), "iou": np.nanmean(np.asarray(result.iou)),
+        "pck": metrics.pck(np.asarray(result.points2d), truth.points, visible, boxes),
+    }  # fmt: skip
+    shown = {k: round(float(v), 5) for k, v in shown.items()}
+    print(shown, angles.round().astype(int).tolist(), file=sys.stderr)
+    return {"scores": shown, "diagnostics": found.diagnostics, "config": plain(config)}
+
+
+def overlap(images: LabelledImages, result: MeshSequence, masks: list[np.ndarray]) -> np.ndarray:
+    """`(frame,)` IoU of the meshes with masks that the fit did not see."""
+    camera, faces = np.asarray(result.camera_vertices), np.asarray(result.faces)
+    drawn = [rasterise(v, faces, m.shape).face >= 0 for v, m in zip(camera, masks, strict=True)]
+    return metrics.iou(np.stack(drawn), np.stack(masks))
+
+
+def walk() -> dict[str, Any]:
+    """The walking horse: every fourth shared point held out, masks made from the others."""
+    whole = clips.horse_walk()
+    masks = clips.walker_masks(whole)[WALK]
+    images = whole.select(WALK)
+    names = [n for n in images.landmarks.names if n in clips.HORSE.values()]
+    columns = [images.landmarks.names.index(n) for n in names]
+    held = columns[HELD]
+    config = settings("horse")
+    found = jnrsfm.fit(clips.without(images, points=held), config, progress=True)
+    result: Any = found.result
+    order = [result.names.index(images.landmarks.names[c]) for c in columns]
+    places = np.asarray(result.points2d)[:, order]
+    labels = np.asarray(images.landmarks.points2d)[:, columns]
+    visible = np.asarray(images.landmarks.visible)[:, columns]
+    boxes = label_boxes(images)
+    there = np.isin(columns, held)
+    against = overlap(images, result, masks)
+    shown = {
+        "pck_held_out": metrics.pck(places[:, there], labels[:, there], visible[:, there], boxes),
+        "pck_fitted": metrics.pck(places[:, ~there], labels[:, ~there], visible[:, ~there], boxes),
+        "iou": float(against.mean()), "iou_with_made_masks": float(np.nanmean(np.asarray(result.iou))),
+        "held_out": int(visible[:, there].sum()), "frames": len(images),
+    }  # fmt: skip
+    each = {
+        names[k]: metrics.pck(places[:, [k]], labels[:, [k]], visible[:, [k]], boxes)
+        for k in np.flatnonzero(there)
+    }
+    print(shown, each, file=sys.stderr)
+    return {"scores": shown, "held_out": each, "diagnostics": found.diagnostics, "config": plain(config)}
+
+
+def stills(count: int = 40) -> dict[str, Any]:
+    """Horses of all kinds by their masks alone; cameras by trying eight."""
+    whole = clips.horses_masked()
+    images = whole.select(np.linspace(0, len(whole) - 1, count).astype(int))
+    config = settings("horse")
+    found = jnrsfm.fit(images, config, progress=True)
+    result: Any = found.result
+    masks = [images.masks.read(i)[..., 0] > 127 for i in range(count)]
+    against = overlap(images, result, masks)
+    shown = {"iou": float(against.mean()), "worst": float(against.min()), "images": count}
+    print(shown, file=sys.stderr)
+    return {"scores": shown, "diagnostics": found.diagnostics, "config": plain(config)}
+
+
+def _cases() -> dict[str, Work]:
+    """The works by name, those that tell most first."""
+    cases: dict[str, Work] = {}
+    for name, evidence, seed in (
+        ("horse", "keypoints", 0), ("horse", "masks", 0), ("cow", "masks", 1), ("cow", "keypoints", 1),
+        ("horse", "points", 0), ("horse", "still", 0), ("tiger", "masks", 2), ("tiger", "keypoints", 2),
+    ):  # fmt: skip
+        run = lambda name=name, evidence=evidence, seed=seed: rendered(name, evidence, seed)
+        cases[f"rendered_{name}_{evidence}_{seed}"] = Work(
+            f"rendered {name}", EVIDENCE[evidence], "mesh-video", run
+        )
+    cases["horse_walk_0"] = Work("horse_walk", "keypoints, masks made from them, motion", "mesh-video", walk)
+    cases["stills_0"] = Work("horses_masked", "masks of stills", "mesh-video", stills)
+    for count in (8, 32, 64):
+        run = lambda count=count: rendered("horse", "keypoints", 0, handles=count)
+        cases[f"handles_{count}_0"] = Work("rendered horse", f"{count} handles", "mesh-video", run)
+    return cases
+
+
+CASES = _cases()
+
+
+def write_tables() -> None:
+    """The README's tables from the results."""
+    rows = {p.stem: json.loads(p.read_text()) for p in sorted((HERE / "results").glob("*.json"))}
+    text = (HERE / "README.md").read_text()
+    show = lambda r, key: f"{100 * r['scores'][key]:.1f}" if key in r["scores"] else "–"
+    head = (
+        "case",
+        "evidence",
+        "vertex error",
+        "worst frame",
+        "cameras within 20°",
+        "PCK@0.1",
+        "mIoU",
+        "CPU minutes",
+    )
+    keys = ("vertex_error", "worst_frame", "camera_within_20", "pck", "iou")
+    lines = [
+        (n, r["setting"], *(show(r, k) for k in keys), f"{r['cpu_seconds'] / 60:.1f}")
+        for n, r in rows.items() if n.startswith(("rendered_", "handles_"))
+    ]  # fmt: skip
+    text = replace_between(text, "rendered", markdown(head, lines))
+    head = (
+        "case",
+        "evidence",
+        "frames",
+        "PCK@0.1, held-out points",
+        "PCK@0.1, fitted points",
+        "mIoU",
+        "CPU minutes",
+    )
+    lines = [
+        (
+            n, r["setting"], str(r["scores"].get("frames", r["scores"].get("images"))), show(r, "pck_held_out"),
+            show(r, "pck_fitted"), show(r, "iou"), f"{r['cpu_seconds'] / 60:.1f}",
+        )
+        for n, r in rows.items() if n.startswith(("horse_walk", "stills"))
+    ]  # fmt: skip
+    text = replace_between(text, "real", markdown(head, lines))
+    when = sorted({(r["device"], r["date"]) for r in rows.values()})
+    text = replace_between(text, "when", "; ".join(f"{d}, {t}" for d, t in when))
+    (HERE / "README.md").write_text(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main_of_works(sys.argv[1:], HERE, CASES, write_tables))
