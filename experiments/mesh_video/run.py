@@ -28,7 +28,7 @@ from jnrsfm.metrics import mesh as metrics
 from jnrsfm.types import LabelledImages
 
 HERE = Path(__file__).resolve().parent
-FRAMES = 40
+FRAMES = 24
 EVIDENCE = {
     "keypoints": "keypoints, masks, motion", "points": "keypoints and masks, no motion", "masks": "masks and motion",
     "still": "masks, no motion",
