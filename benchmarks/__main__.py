@@ -33,6 +33,7 @@ NAMES = (
     "images",
     "keypoint_transformer",
     "mesh",
+    "field",
 )
 BASELINE = Path(__file__).parent / "results"
 

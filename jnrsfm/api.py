@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jnrsfm import citations, io, metrics, report, runs
+from jnrsfm import citations, io, metrics, report, runs, scene_fits
 from jnrsfm.config import from_plain, to_plain
 from jnrsfm.errors import InputError
 from jnrsfm.inputs.doubted_points import reweighed
@@ -19,6 +19,7 @@ from jnrsfm.lifting import TrainedModel as TrainedModel
 from jnrsfm.lifting import lift as lift
 from jnrsfm.methods import METHODS, MethodInfo
 from jnrsfm.report import Contents
+from jnrsfm.scenes import DynamicScene
 from jnrsfm.training import Session, hosts
 from jnrsfm.types import LabelledImages, Landmarks, Reconstruction, Result, ResultCode
 
@@ -128,12 +129,21 @@ def fit(
             f"method {info.name} takes {info.takes.__name__}: this is a {type(landmarks).__name__}"
             + (" (jnrsfm.read makes landmarks of a file)" if info.takes is Landmarks else "")
         )
+    if info.takes is DynamicScene:
+        if camera not in (None, "perspective"):
+            raise InputError(
+                f"method {info.name} has no {camera} camera: its poses are those of perspective cameras"
+            )
+        config = _config(info, config, restarts, overrides)
+        folder = None if out is None else Path(out).expanduser()
+        return FitResult(
+            **scene_fits.fit_scene(landmarks, info, config, _seed(seed), folder, resume, progress)
+        )
     images = landmarks if isinstance(landmarks, LabelledImages) else None
     given, landmarks = landmarks, landmarks if images is None else images.landmarks
     camera = _camera(landmarks, "weak-perspective" if camera is None and images else camera, info)
     config = _config(info, config, restarts, overrides)
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**31:
-        raise InputError(f"seed is {seed}: it must be a whole number from 0 to {2**31 - 1}")
+    seed = _seed(seed)
     if images is not None:
         io.check_images(images, "the images", labels=info.labels)
         used, shown = np.ones(landmarks.n_frames, bool), landmarks
@@ -256,6 +266,8 @@ def write_run_report(run: str | Path, reference: Reconstruction | None = None) -
     run = Path(run).expanduser()
     record = runs.read_record(run)
     info = _known(str(record["method"]))
+    if info.takes is DynamicScene:
+        return scene_fits.write_scene_report(run, info, record)
     about = runs.read_quality(run)
     for name in (runs.LANDMARKS_FILE, _result_file(info)):
         if not (run / name).is_file():
@@ -322,6 +334,12 @@ def _method(method: Any, config: Any) -> tuple[MethodInfo, Any]:
     if config is not None:
         raise InputError("method holds settings and config does too: give one of them")
     return info, method
+
+
+def _seed(seed: Any) -> int:
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**31:
+        raise InputError(f"seed is {seed}: it must be a whole number from 0 to {2**31 - 1}")
+    return int(seed)
 
 
 def _camera(landmarks: Landmarks, camera: str | None, info: MethodInfo) -> str:

@@ -7,10 +7,10 @@ integers.
 
 import dataclasses
 import importlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from jnrsfm.errors import InputError
 from jnrsfm.pixels import Chosen
@@ -98,6 +98,53 @@ class DynamicScene:
         return np.stack([self.pixels.read(i) for i in range(len(self))])
 
 
+@dataclasses.dataclass(frozen=True)
+class FieldConfig:
+    """Structure of a field. `n_times` T; `n_basis` K < T (0: no paths); `basis`: the DCT, or one that starts there and
+    learns. `resolution` and `channels` of the planes, `time_resolution` (0: T) of their time axis; `coarse`: resolution
+    of further planes, for motion, which is smoother than what moves. `width`, `layers`: of the perceptron.
+    `frequencies` of the encodings of space and time (mlp), `view_frequencies` of direction and time in the colour."""
+
+    n_times: int
+    n_basis: int
+    kind: Literal["planes", "mlp"] = "planes"
+    basis: Literal["dct", "learned"] = "dct"
+    dynamic: bool = True
+    static: bool = True
+    width: int = 64
+    layers: int = 1
+    embedding: int = 16
+    resolution: int = 64
+    static_resolution: int = 96
+    coarse: int = 16
+    time_resolution: int = 0
+    channels: int = 8
+    frequencies: int = 10
+    view_frequencies: int = 4
+    timed_colour: bool = True
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FieldShow:
+    """What a report shows of a field, worked out when it is fitted. Views of one size, uint8.
+
+    `truth`, `found (view, h, w, 3)`: images that training did not see (else training images) and the field's, named by
+    `captions`; `held_out`: whether training did not see them. `frozen`: views around the scene at one time; `moving`:
+    views of one camera as time goes by. `paths (point, time, 3)` of points in the world with their `colours (point,
+    3)`, and the camera `eye (3, 4)` to look from. `scores`: figures by name."""
+
+    truth: UInt8[np.ndarray, "view h w 3"]
+    found: UInt8[np.ndarray, "view h w 3"]
+    captions: tuple[str, ...]
+    held_out: bool
+    frozen: UInt8[np.ndarray, "around h w 3"]
+    moving: UInt8[np.ndarray, "time h w 3"]
+    paths: Float[np.ndarray, "point step 3"]
+    colours: UInt8[np.ndarray, "point 3"]
+    eye: Float[np.ndarray, "3 4"]
+    scores: dict[str, float]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrajectoryField(Result):
     """A fitted field: density and colour at every place and time, and every point's path.
@@ -108,7 +155,7 @@ class TrajectoryField(Result):
     """
 
     params: Any
-    config: Any
+    config: FieldConfig
     space: Any
     sampling: dict[str, Any]
     camera_to_world: Float[np.ndarray, "frame 3 4"]
@@ -117,8 +164,8 @@ class TrajectoryField(Result):
     bounds: Float[np.ndarray, "frame 2"]
     size: tuple[int, int]
     background: tuple[float, float, float] | None = None
-    views: tuple[np.ndarray, ...] = ()
-    """Small views kept for the report: whatever the fit put there."""
+    show: FieldShow | None = None
+    """What the report shows."""
 
     def render(self, camera_to_world: Any, time: float, **options: Any) -> Any:
         """A view, `methods.trajectory_field.views.View`: `image (h, w, 3)` in [0, 1], `depth`, `opacity`, `dynamic`.

@@ -43,6 +43,7 @@ NOT_EXPORTED = {
     "inputs.flow.opencv": "the library, for the masks beside it",
     "inputs.masks.largest_piece": "a step of `mask_by_guess`",
     "losses.depth.*": "exported as a module: the names are plain words",
+    "metrics.images.*": "exported as a module, as `metrics.distances`",
     "metrics.depth.*": "exported as a module, as `metrics.distances`",
     "metrics.matching.clip_names": "a step of a protocol",
     "metrics.matching.matched": "as `clip_names`",

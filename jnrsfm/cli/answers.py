@@ -66,6 +66,9 @@ def summary(result: Any) -> dict[str, Any]:
 def describe(about: dict[str, Any]) -> str:
     """`summary` as a line for people."""
     sizes = ", ".join(f"{about[name]} {name}" for name in ("frames", "points") if name in about)
+    if "reflection" not in about:
+        rest = ", ".join(f"{k}: {about[k]}" for k in about if k not in ("kind", "frames", "points"))
+        return f"{about['kind']}, {rest}"
     return f"{sizes or about['kind']}, {about['camera']} camera, depth reflection: {about['reflection']}"
 
 

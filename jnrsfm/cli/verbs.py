@@ -58,17 +58,21 @@ class Fit(Reader):
                 f"method {info.name} has no {self.camera} camera: choose from {', '.join(info.cameras)}"
             )
         from jnrsfm import api, io
+        from jnrsfm.scenes import DynamicScene
         from jnrsfm.types import LabelledImages
 
+        filmed = getattr(info, "takes", None) is DynamicScene
         images = getattr(info, "takes", None) is LabelledImages
-        landmarks: Any = (
-            io.read_images(_only(self.input), **self.reading)
-            if images
-            else read_said(self.input, self.reading, self.quiet)
-        )
+        landmarks: Any
+        if filmed:
+            landmarks = io.read_scene(_only(self.input), **self.reading)
+        elif images:
+            landmarks = io.read_images(_only(self.input), **self.reading)
+        else:
+            landmarks = read_said(self.input, self.reading, self.quiet)
         reference = _read_reference(self.reference)
         camera = None if self.camera == "auto" else self.camera
-        if self.drop_empty and not images:
+        if self.drop_empty and not images and not filmed:
             landmarks, kept = io.drop_empty(landmarks, camera or landmarks.camera or "orthographic")
             reference = None if reference is None else reference.select(kept)
         work = functools.partial(

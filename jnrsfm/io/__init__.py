@@ -17,9 +17,11 @@ from jnrsfm.io import (
     mediapipe,
     mmpose,
     movement,
+    movies,  # noqa: F401  (a module of the front door)
     npz,
     openpose,
     point_tracks,
+    scenes,  # noqa: F401
     settle,
     sleap,
     tables,
@@ -66,6 +68,8 @@ from jnrsfm.io.results import ResultFile as ResultFile
 from jnrsfm.io.results import read_result as read_result
 from jnrsfm.io.results import write_beside as write_beside
 from jnrsfm.io.results import write_result as write_result
+from jnrsfm.io.scenes import SCENE_FORMATS as SCENE_FORMATS
+from jnrsfm.io.scenes import read_scene as read_scene
 from jnrsfm.io.skeletons import SKELETONS as SKELETONS
 from jnrsfm.io.skeletons import symmetric_of as symmetric_of
 from jnrsfm.io.summary import UNUSED_INTRINSICS as UNUSED_INTRINSICS
@@ -74,10 +78,10 @@ from jnrsfm.io.summary import format_info as format_info
 from jnrsfm.types import Landmarks, Reconstruction
 
 __all__ = [
-    "IMAGE_FORMATS", "RESULTS", "SKELETONS", "Export", "Format", "Pose", "Reading", "ResultFile", "Writer",
-    "as_landmarks", "check_images", "check_landmarks", "convert", "describe", "describe_images",
+    "IMAGE_FORMATS", "RESULTS", "SCENE_FORMATS", "SKELETONS", "Export", "Format", "Pose", "Reading", "ResultFile",
+    "Writer", "as_landmarks", "check_images", "check_landmarks", "convert", "describe", "describe_images",
     "drop_empty", "format_images", "format_info", "formats", "holds_images", "image_info", "info", "parse", "read",
-    "read_images", "read_landmarks", "read_reconstruction", "read_reference", "read_result", "register",
+    "read_images", "read_landmarks", "read_reconstruction", "read_reference", "read_result", "read_scene", "register",
     "register_writer", "remarks", "select_points", "symmetric_of", "to_dataframe", "to_xarray", "usable_frames",
     "write_beside", "write_landmarks", "write_obj_frames", "write_reconstruction", "write_result", "writers",
 ]  # fmt: skip

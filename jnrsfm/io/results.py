@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from jnrsfm.geometry.mesh.sequence import MeshSequence
 from jnrsfm.io.meshes import read_meshes, write_mesh_files, write_meshes
 from jnrsfm.io.reconstruction import read_reconstruction, write_reconstruction
+from jnrsfm.io.trajectory_field import read_field, write_field
+from jnrsfm.scenes import TrajectoryField
 from jnrsfm.types import ByType, Reconstruction, Result
 
 R = TypeVar("R", bound=Result)
@@ -33,6 +35,7 @@ RESULTS: ByType[ResultFile] = ByType("file format")
 """The file of each type of result."""
 RESULTS.register(Reconstruction, ResultFile("reconstruction.npz", write_reconstruction, read_reconstruction))
 RESULTS.register(MeshSequence, ResultFile("meshes.npz", write_meshes, read_meshes, write_mesh_files))
+RESULTS.register(TrajectoryField, ResultFile("field.npz", write_field, read_field))
 
 
 def write_result(path, result: Result) -> Path:

@@ -16,6 +16,7 @@ from jnrsfm.methods import (
     rigid,
     student,
     trajectory,
+    trajectory_field,
 )
 from jnrsfm.methods.auto import Auto as Auto
 from jnrsfm.methods.base import Fitted as Fitted
@@ -35,6 +36,7 @@ from jnrsfm.methods.prn_images import PrnImages as PrnImages
 from jnrsfm.methods.rigid import Rigid as Rigid
 from jnrsfm.methods.student import Student as Student
 from jnrsfm.methods.trajectory import Trajectory as Trajectory
+from jnrsfm.methods.trajectory_field import TrajectoryFieldSettings as TrajectoryFieldSettings
 
 METHODS: dict[str, MethodInfo] = {
     m.name: m
@@ -54,5 +56,6 @@ METHODS: dict[str, MethodInfo] = {
         prn_images.INFO,
         keypoint_transformer.INFO,
         mesh_video.INFO,
+        trajectory_field.INFO,
     )
 }

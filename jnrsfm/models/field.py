@@ -14,45 +14,19 @@ Source: Wang, thesis, 2022, eq. 6.1-6.3, sec. 6.3.4, 6.5; blending: Li et al., C
 al., CVPR 2023.
 """
 
-import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jnrsfm.geometry.trajectory import dct_displacement_basis, dct_displacements_at
+from jnrsfm.scenes import FieldConfig as FieldConfig
 
 Params = Any
 SPACE = ((0, 1), (0, 2), (1, 2))  # axes of the planes of space
 SPACETIME = ((0, 3), (1, 3), (2, 3))
 DENSITY, EMPTY = 20.0, -4.0  # density of a raw value r: DENSITY softplus(r + EMPTY)
-
-
-@dataclasses.dataclass(frozen=True)
-class FieldConfig:
-    """Structure of a field. `n_times` T; `n_basis` K < T (0: no paths); `basis`: the DCT, or one that starts there and
-    learns. `resolution` and `channels` of the planes, `time_resolution` (0: T) of their time axis; `coarse`: resolution
-    of further planes, for motion, which is smoother than what moves. `width`, `layers`: of the perceptron.
-    `frequencies` of the encodings of space and time (mlp), `view_frequencies` of direction and time in the colour."""
-
-    n_times: int
-    n_basis: int
-    kind: Literal["planes", "mlp"] = "planes"
-    basis: Literal["dct", "learned"] = "dct"
-    dynamic: bool = True
-    static: bool = True
-    width: int = 64
-    layers: int = 1
-    embedding: int = 16
-    resolution: int = 64
-    static_resolution: int = 96
-    coarse: int = 16
-    time_resolution: int = 0
-    channels: int = 8
-    frequencies: int = 10
-    view_frequencies: int = 4
-    timed_colour: bool = True
 
 
 class Dynamic(NamedTuple):

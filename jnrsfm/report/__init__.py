@@ -5,6 +5,7 @@ figure. What is shown is chosen by the type of the result (`PANELS`).
 """
 
 from jnrsfm.geometry.mesh.sequence import MeshSequence
+from jnrsfm.report import field_page
 from jnrsfm.report.contact_sheet import contact_sheet as contact_sheet
 from jnrsfm.report.contact_sheet import write_contact_sheet as write_contact_sheet
 from jnrsfm.report.contents import PANELS as PANELS
@@ -29,10 +30,12 @@ from jnrsfm.report.stereo_page import write_stereo_page as write_stereo_page
 from jnrsfm.report.still import draw
 from jnrsfm.report.still import figure as figure
 from jnrsfm.report.still import write_still as write_still
+from jnrsfm.scenes import TrajectoryField
 from jnrsfm.types import Reconstruction
 
 PANELS.register(Reconstruction, Panels(scene_of, page_html, draw))
 PANELS.register(MeshSequence, Panels(mesh_scene, mesh_page, mesh_figure))
+PANELS.register(TrajectoryField, Panels(field_page.show, field_page.page_html, field_page.figure))
 
 __all__ = [
     "PANELS", "Contents", "Panels", "Photo", "Scene", "StereoSample", "build_scene", "contact_sheet", "figure",

@@ -1,0 +1,113 @@
+"""Scores of fields: held-out views, full and on moving parts; paths of surface points; rivals without a field."""
+
+from typing import Any
+
+import numpy as np
+
+from jnrsfm.datasets.render import RenderedRig
+from jnrsfm.metrics import images
+from jnrsfm.scenes import DynamicScene, TrajectoryField
+
+FRAMES = 6  # of the clip in which paths begin
+EACH = 60  # points in each of them
+
+
+def views(
+    field: TrajectoryField, scene: DynamicScene, masks: np.ndarray | None, most: int
+) -> tuple[dict[str, float], int]:
+    """Means over at most `most` images, spread over the scene: PSNR and SSIM (range 1 and 2), full and where `masks
+    (image, h, w)` are set."""
+    which = np.unique(np.linspace(0, len(scene) - 1, most).astype(int))
+    if masks is not None:  # of all cameras and times alike
+        which = np.sort((which * 7) % len(scene))
+    rows: dict[str, list[float]] = {}
+    for i in which:
+        truth = scene.pixels.read(int(i)) / 255
+        found = field.render(
+            scene.camera_to_world[i],
+            float(scene.time[i]),
+            intrinsics=scene.intrinsics[i],
+            bounds=scene.bounds[i],
+        ).image
+        said = {
+            "psnr": images.psnr(found, truth), "ssim": images.ssim(found, truth),
+            "ssim_range_2": images.ssim(found, truth, data_range=images.SSIM_RANGE_2),
+        }  # fmt: skip
+        if masks is not None and masks[i].sum() >= 30:
+            said |= {
+                "psnr_moving": images.psnr(found, truth, masks[i]),
+                "ssim_moving": images.ssim(found, truth, masks[i]),
+            }
+        for name, value in said.items():
+            rows.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in rows.items()}, len(which)
+
+
+def true_paths(rig: RenderedRig) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """Of frames of the moving camera: the frame, pixels `(point, 2)` of the figure, and where their surface points are
+    at all times `(point, time, 3)`."""
+    n = len(rig.path.images)
+    out = []
+    for frame in np.linspace(0, n - 1, FRAMES).astype(int):
+        pixels = np.argwhere(rig.path.mask[frame])[:, ::-1]
+        pixels = pixels[np.unique(np.linspace(0, len(pixels) - 1, EACH).astype(int))]
+        out.append((int(frame), pixels, np.stack([rig.path.carry(frame, t, pixels) for t in range(n)], 1)))
+    return out
+
+
+def paths(field: TrajectoryField, rig: RenderedRig) -> dict[str, float]:
+    """Errors of paths from the true surface points, in shares of the figure's size."""
+    n = len(rig.path.images)
+    known = true_paths(rig)
+    found = [field.trajectories(truth[:, f], f / (n - 1), np.arange(n) / (n - 1)) for f, _, truth in known]
+    return images.path_errors(np.concatenate(found), np.concatenate([t for _, _, t in known]), rig.size)
+
+
+def still(rig: RenderedRig) -> dict[str, float]:
+    """Errors of paths that stay where they begin."""
+    truth = np.concatenate([t - t[:, f : f + 1] for f, _, t in true_paths(rig)])
+    return images.path_errors(np.zeros_like(truth), truth, rig.size)
+
+
+def chained(rig: RenderedRig, flows: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+    """Errors of paths that follow optical flow (forward, backward) from frame to frame, put in space by the true depth
+    where they arrive: what flow alone can give at best."""
+    n, (h, w) = len(rig.path.images), rig.path.mask.shape[1:]
+    k = np.asarray(rig.path.intrinsics, np.float64)
+    rotation = np.asarray(rig.path.cameras.rotations, np.float64)
+    shift = np.asarray(rig.path.cameras.translations, np.float64)
+
+    def lifted(frame, at):
+        x, y = (
+            np.clip(np.round(at[:, 0]), 0, w - 1).astype(int),
+            np.clip(np.round(at[:, 1]), 0, h - 1).astype(int),
+        )
+        z = rig.path.depth[frame, y, x]
+        seen = np.stack(
+            [
+                (at[:, 0] - k[frame, 0, 2]) / k[frame, 0, 0] * z,
+                (at[:, 1] - k[frame, 1, 2]) / k[frame, 1, 1] * z,
+                z,
+            ],
+            -1,
+        )
+        return (seen - shift[frame]) @ rotation[frame]
+
+    found, truth = [], []
+    for start, pixels, true in true_paths(rig):
+        track = np.zeros((len(pixels), n, 3))
+        for step, flow in ((1, flows[0]), (-1, flows[1])):
+            at, t = pixels.astype(float), start
+            while 0 <= t < n:
+                track[:, t] = lifted(t, at)
+                x = np.clip(np.round(at[:, 0]), 0, w - 1).astype(int)
+                y = np.clip(np.round(at[:, 1]), 0, h - 1).astype(int)
+                at, t = at + flow[t, y, x], t + step
+        found.append(track)
+        truth.append(true)
+    return images.path_errors(np.concatenate(found), np.concatenate(truth), rig.size)
+
+
+def about(found: Any) -> dict[str, Any]:
+    """What a fit says of itself, for its result file."""
+    return {"diagnostics": {k: v for k, v in found.diagnostics.items() if k != "field"}}

@@ -1,0 +1,243 @@
+"""`fit` and the report of methods that make a field of a filmed scene: their runs have no landmarks."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jnrsfm import citations, io, metrics, report, runs
+from jnrsfm.config import to_plain
+from jnrsfm.errors import InputError
+from jnrsfm.methods import Fitted, MethodInfo
+from jnrsfm.report import Contents
+from jnrsfm.scenes import DynamicScene, FieldShow, TrajectoryField
+from jnrsfm.training import Session, hosts
+
+TITLE = "A scene in motion"
+WIDE = 160  # pixels of the views of the page, at most
+PAIRS, AROUND, TIMES, PATHS = 6, 16, 16, 160
+ORBIT_FILE, CLIP_FILE = "frozen_time.mp4", "time.mp4"
+
+
+def fit_scene(
+    scene: DynamicScene,
+    info: MethodInfo,
+    config: Any,
+    seed: int,
+    folder: Path | None,
+    resume: bool,
+    progress: bool,
+) -> dict[str, Any]:
+    """Fit a field to a scene, into a run folder: `config.yaml`, `metrics.jsonl`, `checkpoints/`, `field.npz`,
+    `quality.json`, `report.html`, and two videos where `av` is installed. Returns the fields of `api.FitResult`.
+
+    Optical flow is worked out where the scene follows one path, has none, and OpenCV is there. Raises InputError."""
+    record = {
+        "method": info.name, "seed": seed, "images": len(scene), "size": list(scene.size), "config": to_plain(config),
+    }  # fmt: skip
+    result_file = io.RESULTS[info.gives].name
+    if folder is not None:
+        if jax.process_index() == 0:
+            if resume:
+                runs.read_record(folder)
+                runs.resume_run(folder, record, [], finished=(folder / result_file).is_file())
+            else:
+                runs.open_run(folder, record)
+        hosts.agreed(True)
+    begun = time.monotonic()
+    session = Session(folder, resume=resume, progress=progress)
+    train = scene.part("train")
+    warnings: list[str] = []
+    if train.path and train.motion is None and getattr(config, "variant", "full") != "static":
+        if io.scenes.has_flow_library():
+            session.say(f"{info.name}: optical flow of {len(train)} images")
+            train = io.scenes.with_motion(train)
+        else:
+            warnings.append("no optical flow: OpenCV is not installed (pip install 'jnrsfm[field]')")
+    fitted: Fitted = info.fit(train, "perspective", config, seed, session)
+    field = fitted.reconstruction
+    assert isinstance(field, TrajectoryField)
+    with session.interruptible():
+        field = dataclasses.replace(field, show=show_of(field, scene, train, config, session))
+    quality = quality_of(field, fitted, warnings)
+    seconds = round(time.monotonic() - begun, 1)
+    contents = Contents(
+        field, history=session.history, quality=quality, settings={**record, "seconds": seconds}, code=fitted.code,
+        title=TITLE, citations=citations.cite(info.name),
+    )  # fmt: skip
+    if folder is not None and session.first:
+        field.save(folder / result_file)
+        about = {
+            "seconds": seconds, "code": fitted.code.value, "quality": quality, "diagnostics": fitted.diagnostics,
+        }  # fmt: skip
+        runs.write_json(folder / runs.QUALITY_FILE, about)
+        report.write_report(folder / runs.REPORT_FILE, contents)
+        _write_movies(folder, field)
+    return {
+        "result": field, "model": None, "quality": quality, "history": session.history, "config": config,
+        "out": folder, "diagnostics": fitted.diagnostics, "code": fitted.code, "contents": contents,
+    }  # fmt: skip
+
+
+def write_scene_report(run: Path, info: MethodInfo, record: dict[str, Any]) -> Path:
+    """The page of a finished run, again. Raises InputError for an unfinished one."""
+    about = runs.read_quality(run)
+    result_file = io.RESULTS[info.gives].name
+    if not (run / result_file).is_file():
+        raise InputError(f"{run}: holds no {result_file}: the run has not finished (jnrsfm fit --resume)")
+    contents = Contents(
+        io.read_result(run / result_file, info.gives), history=Session(run, resume=True).history,
+        quality=about["quality"], settings={**record, "seconds": about["seconds"]}, code=about["code"], title=TITLE,
+        citations=citations.cite(info.name),
+    )  # fmt: skip
+    return report.write_report(run / runs.REPORT_FILE, contents)
+
+
+def _write_movies(folder: Path, field: TrajectoryField) -> None:
+    if field.show is None or not io.movies.has_av():
+        return
+    there_and_back = lambda x: np.concatenate([x, x[-2:0:-1]])
+    io.movies.write_movie(folder / ORBIT_FILE, there_and_back(field.show.frozen))
+    io.movies.write_movie(folder / CLIP_FILE, there_and_back(field.show.moving))
+
+
+def quality_of(field: TrajectoryField, fitted: Fitted, warnings: list[str]) -> dict[str, Any]:
+    """The quality report: PSNR and SSIM of images that training did not see, or of training images."""
+    show = field.show
+    assert show is not None
+    where = "images that training did not see" if show.held_out else "training images"
+    item = lambda name, value, unit, good, fair: {
+        "name": name, "value": value, "unit": unit,
+        "verdict": "unknown" if not show.held_out else "good" if value >= good else "fair" if value >= fair else "poor",
+        "explain": f"mean over {len(show.found)} {where}",
+    }  # fmt: skip
+    items = [
+        item("psnr", show.scores["psnr"], "dB", 28, 22),
+        item("ssim", show.scores["ssim"], "(range 1)", 0.9, 0.75),
+    ]
+    if not show.held_out:
+        warnings = [
+            *warnings,
+            "no image was held out: nothing says how good views from elsewhere are (hold_out=8)",
+        ]
+    moving = fitted.diagnostics.get("moving_pixels")
+    if moving is not None and moving < 0.002 and field.config.n_basis:
+        warnings = [*warnings, "hardly anything was found to move: the paths are not to be trusted"]
+    return {"items": items, "warnings": warnings}
+
+
+def _size(field: TrajectoryField) -> tuple[int, int]:
+    width, height = field.size
+    share = min(1.0, WIDE / width)
+    return max(round(width * share), 11), max(round(height * share), 11)
+
+
+def show_of(
+    field: TrajectoryField, scene: DynamicScene, train: DynamicScene, config: Any, session: Session
+) -> FieldShow:
+    """Render what the page shows. Ctrl-C ends it between two views."""
+    size = _size(field)
+    seen = scene.part("test")
+    held_out = len(seen) > 0
+    seen = seen if held_out else train
+    which = np.unique(np.linspace(0, len(seen) - 1, PAIRS).astype(int))
+    total, done = len(which) + AROUND + TIMES, 0
+
+    def view(pose, at, k=None, bounds=None):
+        nonlocal done
+        if session.stop_requested:
+            raise KeyboardInterrupt
+        found = field.render(pose, float(at), intrinsics=k, size=size, bounds=bounds)
+        done += 1
+        if done % 8 == 0:
+            session.say(f"views of the page: {done}/{total}")
+        return found
+
+    truth, found, captions, figures = [], [], [], []
+    for i in which:
+        image = resized(seen.pixels.read(int(i)), size)
+        k = scaled(seen.intrinsics[i], scene.size, size)
+        mine = view(seen.camera_to_world[i], seen.time[i], k, seen.bounds[i]).image
+        figures.append((metrics.images.psnr(mine, image / 255), metrics.images.ssim(mine, image / 255)))
+        truth.append(image)
+        found.append(_bytes(mine))
+        captions.append(f"{seen.pixels.names[i]}, time {seen.time[i]:.2f}: {figures[-1][0]:.1f} dB")
+    middle = len(train) // 2
+    around = orbit(field, train.camera_to_world[middle])
+    frozen = [_bytes(view(p, train.time[middle]).image) for p in around]
+    moving = [_bytes(view(train.camera_to_world[middle], t).image) for t in np.linspace(0, 1, TIMES)]
+    paths, colours = _paths(field, train, middle)
+    psnr, ssim = np.mean(figures, 0)
+    return FieldShow(
+        np.stack(truth), np.stack(found), tuple(captions), held_out, np.stack(frozen), np.stack(moving), paths,
+        colours, np.asarray(train.camera_to_world[middle], np.float64), {"psnr": float(psnr), "ssim": float(ssim)},
+    )  # fmt: skip
+
+
+def orbit(field: TrajectoryField, pose: Any, count: int = AROUND) -> np.ndarray:
+    """`(count, 3, 4)` cameras at even steps along the path of the training cameras where it is a path, else on a circle
+    about what `pose` looks at, 25 degrees to either side."""
+    pose = np.asarray(pose, np.float64)
+    depth = float(2 / (1 / field.bounds).sum(1).mean())
+    aim = pose[:, 3] + depth * pose[:, 2]
+    up = pose[:, 1]
+    out = []
+    for angle in np.radians(
+        np.linspace(-25, 25, count) if field.space.kind == "box" else np.linspace(-8, 8, count)
+    ):
+        cross = np.array([[0, -up[2], up[1]], [up[2], 0, -up[0]], [-up[1], up[0], 0]])
+        turn = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+        out.append(np.concatenate([turn @ pose[:, :3], (aim + turn @ (pose[:, 3] - aim))[:, None]], 1))
+    return np.stack(out)
+
+
+def _paths(field: TrajectoryField, train: DynamicScene, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """Paths of points of what moves (else of all) in a training frame, as the field has them."""
+    times = np.linspace(0, 1, 24)
+    if not field.config.n_basis:
+        return np.zeros((0, len(times), 3), np.float32), np.zeros((0, 3), np.uint8)
+    pose, at = train.camera_to_world[frame], float(train.time[frame])
+    size = _size(field)
+    view = field.render(pose, at, intrinsics=scaled(train.intrinsics[frame], train.size, size), size=size)
+    inside = view.dynamic > 0.5
+    inside = inside if inside.sum() > 20 else view.opacity > 0.5
+    pixels = np.argwhere(inside)[:, ::-1]
+    if not len(pixels):
+        return np.zeros((0, len(times), 3), np.float32), np.zeros((0, 3), np.uint8)
+    pixels = pixels[np.unique(np.linspace(0, len(pixels) - 1, PATHS).astype(int))]
+    k = scaled(train.intrinsics[frame], train.size, size)
+    z = view.depth[pixels[:, 1], pixels[:, 0]][:, None]
+    local = np.concatenate([(pixels - k[:2, 2]) / np.diag(k)[:2], np.ones((len(pixels), 1))], 1) * z
+    points = local @ pose[:, :3].T + pose[:, 3]
+    return field.trajectories(points, at, times), _bytes(view.image)[pixels[:, 1], pixels[:, 0]]
+
+
+def _bytes(image: np.ndarray) -> np.ndarray:
+    return np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def scaled(intrinsics: np.ndarray, size: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+    """The camera matrix of images of `size` seen on `new` pixels (width, height)."""
+    share = np.array([new[0] / size[0], new[1] / size[1]])
+    k = np.array(intrinsics, np.float64)
+    k[:2, :2] *= share[:, None]
+    k[:2, 2] = (k[:2, 2] + 0.5) * share - 0.5
+    return k
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image on `size` (width, height) pixels, each the mean of what it covers."""
+    if image.shape[1::-1] == size:
+        return image
+    rows, columns = (_cover(n, m) for n, m in ((image.shape[0], size[1]), (image.shape[1], size[0])))
+    return np.round(np.einsum("yh,hwc,xw->yxc", rows, image.astype(np.float64), columns)).astype(np.uint8)
+
+
+def _cover(n: int, m: int) -> np.ndarray:
+    """`(m, n)`: the share of each of n pixels in each of m."""
+    edges = np.arange(m + 1) * n / m
+    low, high = np.maximum(edges[:-1, None], np.arange(n)), np.minimum(edges[1:, None], np.arange(n) + 1)
+    return np.maximum(high - low, 0) * m / n
