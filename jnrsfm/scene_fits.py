@@ -58,10 +58,9 @@ def fit_scene(
         else:
             warnings.append("no optical flow: OpenCV is not installed (pip install 'jnrsfm[field]')")
     fitted: Fitted = info.fit(train, "perspective", config, seed, session)
-    field = fitted.reconstruction
-    assert isinstance(field, TrajectoryField)
+    made: Any = fitted.reconstruction
     with session.interruptible():
-        field = dataclasses.replace(field, show=show_of(field, scene, train, config, session))
+        field: TrajectoryField = dataclasses.replace(made, show=show_of(made, scene, train, config, session))
     quality = quality_of(field, fitted, warnings)
     seconds = round(time.monotonic() - begun, 1)
     contents = Contents(

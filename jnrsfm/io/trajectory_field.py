@@ -63,7 +63,7 @@ def read_field(path: Any) -> TrajectoryField:
         behind = about["background"]
         return TrajectoryField(
             _tree({k: v for k, v in arrays.items() if k.startswith("params")}), config, space, about["sampling"],
-            *(arrays[name] for name in _CAMERAS), size=tuple(about["size"]),
+            **{name: arrays[name] for name in _CAMERAS}, size=tuple(about["size"]),
             background=None if behind is None else tuple(behind), show=show,
         )  # fmt: skip
     except FileNotFoundError as error:

@@ -42,7 +42,7 @@ def scene(frames: int = 5, held: bool = True) -> DynamicScene:
     flow = np.zeros((frames, h, w, 2), np.float32)
     flow[..., 0] = 1
     valid = np.ones((frames, h, w), bool)
-    motion = Motion2D(flow, -flow, valid, valid, moving)
+    motion = Motion2D(flow, -flow, valid, valid.copy(), moving)
     motion.forward_valid[-1], motion.backward_valid[0] = False, False
     split = tuple("test" if held and f == 2 else "train" for f in range(frames))
     return DynamicScene(
@@ -125,6 +125,7 @@ def test_at_first_nothing_moves_and_a_learned_basis_starts_at_the_cosines(change
     )
 
 
+@pytest.mark.slow
 def test_a_run_has_a_field_a_page_and_says_what_was_held_out(run):
     assert isinstance(run.result, TrajectoryField)
     assert run.history[-1]["phase_step"] == 4
@@ -137,6 +138,7 @@ def test_a_run_has_a_field_a_page_and_says_what_was_held_out(run):
     assert run.resolved["paths"] == "DCT with 3 frequencies"
 
 
+@pytest.mark.slow
 def test_the_field_on_disk_is_the_field(run):
     again = io.read_result(run.out / "field.npz", TrajectoryField)
     assert again.config == run.result.config
@@ -150,6 +152,7 @@ def test_the_field_on_disk_is_the_field(run):
         io.read_result(bad, TrajectoryField)
 
 
+@pytest.mark.slow
 def test_a_view_is_the_same_whatever_the_chunk_and_can_be_stopped(run):
     pose = run.result.camera_to_world[0]
     whole = run.result.render(pose, 0.5)
@@ -168,6 +171,7 @@ def test_a_view_is_the_same_whatever_the_chunk_and_can_be_stopped(run):
         run.result.render(2 * pose, 0.5)
 
 
+@pytest.mark.slow
 def test_paths_begin_where_they_are_asked_for(run):
     points = np.array([[0.0, 0, 0], [0.2, 0.1, -0.2]])
     paths = run.result.trajectories(points, 0.25)
@@ -175,6 +179,7 @@ def test_paths_begin_where_they_are_asked_for(run):
     np.testing.assert_allclose(run.result.trajectories(points, 0.25, [0.25])[:, 0], points, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_where_it_stopped(run, tmp_path):
     """Stopped after the first dispatch and resumed: the same parameters to the bit."""
 
@@ -192,6 +197,7 @@ def test_a_training_goes_on_where_it_stopped(run, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, resumed.reconstruction.params, straight.reconstruction.params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["local", "t-nerf", "static"])
 def test_rivals_share_the_harness(variant):
     settings = dataclasses.replace(TINY, variant=variant, steps=2)
