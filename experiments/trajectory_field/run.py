@@ -36,8 +36,8 @@ WALK = RenderedFigures(
     images=24, clip=24, size=(128, 96), fps=24, travel=True, occluders=0, rooms=1, fill=(0.85, 0.85),
     distance=(2.0, 2.0), off_centre=0, roll=0, turning=0, flow=True, elevation=(8, 8),
 )  # fmt: skip
-STEPS = 1200  # of the rendered walk
-VIEWS = 24  # held-out images that are scored, of 264
+STEPS = 800  # of the rendered walk
+VIEWS = 12  # held-out images that are scored, of 264
 SHELF = 4  # times smaller than the photographs of the hand
 
 

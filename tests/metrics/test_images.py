@@ -37,7 +37,7 @@ def test_ssim_falls_with_noise_and_sees_it_where_the_mask_looks(rng):
     left[:, :8] = True
     assert images.ssim(found, truth, left) == pytest.approx(1)
     assert images.ssim(found, truth, ~left) < images.ssim(found, truth) + 0.2 < 1.1
-    assert images.ssim(found, truth, data_range=2) > images.ssim(
+    assert images.ssim(found, truth, data_range=2.0) > images.ssim(
         found, truth
     )  # why tables cannot be compared
     with pytest.raises(ValueError, match="11 pixels"):

@@ -27,9 +27,9 @@ class TrajectoryFieldSettings(TrainConfig):
     """Coordinates of the field; auto: ndc for views that face forward, else box with a background, else contracted."""
     downscale: int = 1
     """Fit to images this many times smaller."""
-    samples: int = 32
+    samples: int = 20
     """Samples of a ray that carry gradient."""
-    coarse_samples: int = 32
+    coarse_samples: int = 24
     """Samples that find out where those should be; 0: evenly."""
     resolution: int = 64
     """Nodes of a plane of the moving field along each axis (planes)."""
@@ -39,7 +39,7 @@ class TrajectoryFieldSettings(TrainConfig):
     """Nodes of the coarse planes (planes)."""
     time_resolution: int = 0
     """Nodes of the planes along time; 0: one a frame (planes)."""
-    channels: int = 8
+    channels: int = 12
     """Features of a plane."""
     width: int = 64
     """Units of a layer of the perceptron or decoder."""
@@ -47,7 +47,7 @@ class TrajectoryFieldSettings(TrainConfig):
     """Layers of the perceptron (8 as published) or decoder."""
     timed_colour: bool = True
     """The colour of a point may change in time (eq. 6.2)."""
-    moving_share: float = 1 / 3
+    moving_share: float = 0.5
     """Share of the rays of a batch drawn from moving regions alone."""
     decoder_rate: float = 0.2
     """Learning rate of the decoder, in shares of that of the planes."""
@@ -67,7 +67,7 @@ class TrajectoryFieldSettings(TrainConfig):
     """Final weight of the single visible surface (eq. 6.13); it grows tenfold four times."""
     surface_window: float = 0.05
     """Its window, as a share of the ray."""
-    flow_weight: float = 0.2
+    flow_weight: float = 1.0
     """Weight of optical flow, and of depth below, at first; both fall tenfold every third of the training."""
     depth_weight: float = 0.04
     """Weight of given inverse depth."""
@@ -75,7 +75,7 @@ class TrajectoryFieldSettings(TrainConfig):
     """Weight of the static field's own rendering where nothing moves."""
     mask_weight: float = 0.02
     """Weight of moving density where nothing moves."""
-    plane_weight: float = 0.05
+    plane_weight: float = 0.01
     """Weight of the roughness of planes in space, and in time."""
 
     steps: int = 3000
