@@ -39,6 +39,17 @@ class Pixels(NamedTuple):
     depth_valid: Any
 
 
+def _held(still: tuple[Any, Any, Any] | None, moving: Any) -> tuple[Any, Any, Any] | None:
+    """The static field's values, without gradient on rays that see something move: else it takes the mean look of what
+    moves upon itself, and leaves little to the field that could follow it. Its share of each place stays free."""
+    if still is None:
+        return None
+    free = ~moving[:, None]
+    stop = jax.lax.stop_gradient
+    density, share, colour = still
+    return jnp.where(free, density, stop(density)), share, jnp.where(free[..., None], colour, stop(colour))
+
+
 class Track(NamedTuple):
     """What the frames have in common with their pixels: cameras, bounds, `time` in frames, one row a frame."""
 
@@ -151,6 +162,9 @@ class Objective:
         rays = self._rays(batch, start)
         s = sampled(params, self.config, self.space, self.sampling, rays, sample)
         both, (still, found, own) = self._first(params, s, start)
+        held = still if found is None else _held(still, batch.moving)
+        if held is not None and found is not None:
+            both = mixed(held, found.density, own)
         weights, passed = geometry.volume_weights(both.density, s.length)
         photo = lambda x: losses.photometric(x, truth).mean()
         out: dict[str, Any] = {"photo": photo(image_of(weights, passed, both.colour, self.background))}
@@ -180,7 +194,7 @@ class Objective:
         # Each ray is rendered from its neighbour or from any time, by the toss of a coin: half the work of both.
         there = self._warped(params, s, found, start, end)
         warped, tint = losses.blended(there.occluded, (found.density, own), (there.density, there.colour))
-        mix = mixed(still, warped, tint)
+        mix = mixed(held, warped, tint)
         ws, rest = geometry.volume_weights(mix.density, s.length)
         error = losses.photometric(image_of(ws, rest, mix.colour, self.background), truth)
         twice = 1.0 if w.variant == "local" else 2.0
