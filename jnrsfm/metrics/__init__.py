@@ -3,8 +3,8 @@
 from jnrsfm.metrics import curves as curves
 from jnrsfm.metrics import depth as depth
 from jnrsfm.metrics import distances as distances
-from jnrsfm.metrics import mesh as mesh
 from jnrsfm.metrics import images as images
+from jnrsfm.metrics import mesh as mesh
 from jnrsfm.metrics import quality as quality
 from jnrsfm.metrics.curves import error_curves as error_curves
 from jnrsfm.metrics.curves import frame_errors as frame_errors
