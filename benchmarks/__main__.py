@@ -34,6 +34,7 @@ NAMES = (
     "keypoint_transformer",
     "mesh",
     "field",
+    "depth_pair",
 )
 BASELINE = Path(__file__).parent / "results"
 

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jnrsfm import citations, io, metrics, report, runs, scene_fits
+from jnrsfm import citations, depth_fits, io, metrics, report, runs, scene_fits
 from jnrsfm.config import from_plain, to_plain
+from jnrsfm.depth_maps import FramePairs
 from jnrsfm.errors import InputError
 from jnrsfm.inputs.doubted_points import reweighed
 from jnrsfm.inputs.empty_frames import put_back
@@ -76,8 +77,10 @@ class FitResult:
 def read(path: Any, format: str | None = None, **options: Any) -> Any:
     """`Landmarks` of a pose tool's file, or of any registered format (options: `jnrsfm.io.read_landmarks`); a list or a
     pattern (`*.h5`) makes one set, a clip each. Of a folder of images, a video, or COCO annotations beside their
-    images, `LabelledImages` (`jnrsfm.io.read_images`). Warns of coordinates that look wrong. Raises InputError, one
-    line."""
+    images, `LabelledImages` (`jnrsfm.io.read_images`); of a folder of stereo pairs, `FramePairs`. Warns of coordinates
+    that look wrong. Raises InputError, one line."""
+    if isinstance(path, str | Path) and io.stereo.holds_pairs(path):
+        return io.stereo.read_pairs(path)
     if isinstance(path, str | Path) and io.holds_images(path, format):
         return io.read_images(path, format, **options)
     reading = io.read(path, format, **options)
@@ -139,6 +142,11 @@ def fit(
         return FitResult(
             **scene_fits.fit_scene(landmarks, info, config, _seed(seed), folder, resume, progress)
         )
+    if info.takes is FramePairs:
+        config = _config(info, config, restarts, overrides)
+        folder = None if out is None else Path(out).expanduser()
+        made = depth_fits.fit_pairs(landmarks, info, config, _seed(seed), folder, resume, progress)
+        return FitResult(**made | {"model": TrainedModel(made["model"])})
     images = landmarks if isinstance(landmarks, LabelledImages) else None
     given, landmarks = landmarks, landmarks if images is None else images.landmarks
     camera = _camera(landmarks, "weak-perspective" if camera is None and images else camera, info)
@@ -268,6 +276,8 @@ def write_run_report(run: str | Path, reference: Reconstruction | None = None) -
     info = _known(str(record["method"]))
     if info.takes is DynamicScene:
         return scene_fits.write_scene_report(run, info, record)
+    if info.takes is FramePairs:
+        return depth_fits.write_pair_report(run, info, record)
     about = runs.read_quality(run)
     for name in (runs.LANDMARKS_FILE, _result_file(info)):
         if not (run / name).is_file():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jnrsfm import io
+from jnrsfm.depth_maps import FramePairs
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.depth_reflection import resolve_mirrors
 from jnrsfm.inputs.empty_frames import put_back
@@ -34,17 +35,22 @@ class TrainedModel:
         """The type of what it lifts."""
         return getattr(self.model, "TAKES", Landmarks)
 
-    def lift(self, landmarks: Landmarks | LabelledImages, where: str = "landmarks") -> Any:
+    def lift(self, landmarks: Any, where: str = "landmarks") -> Any:
         """3D of unseen frames with the same points (in the order of the landmarks), or of unseen photographs: a
-        `Reconstruction`, or what else the method gives.
+        `Reconstruction`, or what else the method gives; of pairs of frames, their `DepthMaps`.
 
         Where the model and the landmarks both name their points, they are matched by name. Frames that show too little
         come back as from `fit`; `mirror_margin` says how firmly the shapes agree on one reflection. Raises InputError,
         led by `where`, for landmarks that are unsound, do not suffice, or have other points.
         """
-        if not isinstance(landmarks, self.takes):
-            kinds = {Landmarks: "2D landmarks", LabelledImages: "photographs"}
-            raise InputError(f"{where}: the model lifts {kinds[self.takes]}: give a file of these")
+        takes: Any = self.takes
+        if not isinstance(landmarks, takes):
+            kinds: dict[Any, str] = {
+                Landmarks: "2D landmarks", LabelledImages: "photographs", FramePairs: "pairs of frames",
+            }  # fmt: skip
+            raise InputError(f"{where}: the model lifts {kinds[takes]}: give a file of these")
+        if takes is FramePairs:
+            return self.model.lift(landmarks)
         if isinstance(landmarks, LabelledImages):
             io.check_images(landmarks, where)
             return self.model.lift(landmarks)
@@ -76,7 +82,7 @@ class TrainedModel:
         self.model.save(Path(path))
 
 
-def lift(model: Model | TrainedModel, landmarks: Landmarks | LabelledImages, where: str = "landmarks") -> Any:
+def lift(model: Model | TrainedModel, landmarks: Any, where: str = "landmarks") -> Any:
     """3D of unseen frames by a trained model, checked as `fit` checks its input. Raises InputError, led by `where`."""
     model = model if isinstance(model, TrainedModel) else TrainedModel(model)
     return model.lift(landmarks, where)

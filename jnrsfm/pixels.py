@@ -202,6 +202,16 @@ def cut(image: np.ndarray, centre: Any, side: float, size: int, fill: int = 0) -
     return result
 
 
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image at another `size` (width, height), uint8: area-averaged where it shrinks, bilinear where it grows."""
+    if image.shape[1::-1] == tuple(size):
+        return image
+    pil = library()
+    return np.asarray(
+        pil.Image.fromarray(np.ascontiguousarray(image)).resize(size, pil.Image.Resampling.BILINEAR)
+    )
+
+
 def source_file(pixels: Any, number: int) -> Path | None:
     """The file that image `number` of a set is decoded from; None where it is in memory or in a clip."""
     while isinstance(pixels, Chosen):

@@ -55,16 +55,16 @@ def fit_answer(method: str, result: Any, out: Path) -> Answer:
 
 def summary(result: Any) -> dict[str, Any]:
     """What there is to say of a result in one line, by its type, as plain values; what was resolved is in it."""
-    from jnrsfm.types import Reconstruction
-
-    sizes = (
-        {"frames": result.n_frames, "points": result.n_points} if isinstance(result, Reconstruction) else {}
-    )
+    names = {"frames": "n_frames", "points": "n_points"}
+    sizes = {name: getattr(result, field) for name, field in names.items() if hasattr(result, field)}
     return {"kind": type(result).__name__, **sizes, **result.resolved}
 
 
 def describe(about: dict[str, Any]) -> str:
     """`summary` as a line for people."""
+    if "camera" not in about:
+        sizes = ", ".join(f"{about[name]} {name}" for name in ("frames",) if name in about)
+        return f"{about['kind']}{', ' * bool(sizes)}{sizes}: {about['scale']}"
     sizes = ", ".join(f"{about[name]} {name}" for name in ("frames", "points") if name in about)
     if "reflection" not in about:
         rest = ", ".join(f"{k}: {about[k]}" for k in about if k not in ("kind", "frames", "points"))

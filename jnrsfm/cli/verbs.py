@@ -58,21 +58,24 @@ class Fit(Reader):
                 f"method {info.name} has no {self.camera} camera: choose from {', '.join(info.cameras)}"
             )
         from jnrsfm import api, io
+        from jnrsfm.depth_maps import FramePairs
         from jnrsfm.scenes import DynamicScene
         from jnrsfm.types import LabelledImages
 
-        filmed = getattr(info, "takes", None) is DynamicScene
-        images = getattr(info, "takes", None) is LabelledImages
+        takes = getattr(info, "takes", None)
+        images = takes is LabelledImages
         landmarks: Any
-        if filmed:
+        if takes is DynamicScene:
             landmarks = io.read_scene(_only(self.input), **self.reading)
+        elif takes is FramePairs:
+            landmarks = io.stereo.read_pairs(_only(self.input))
         elif images:
             landmarks = io.read_images(_only(self.input), **self.reading)
         else:
             landmarks = read_said(self.input, self.reading, self.quiet)
         reference = _read_reference(self.reference)
         camera = None if self.camera == "auto" else self.camera
-        if self.drop_empty and not images and not filmed:
+        if self.drop_empty and takes not in (LabelledImages, DynamicScene, FramePairs):
             landmarks, kept = io.drop_empty(landmarks, camera or landmarks.camera or "orthographic")
             reference = None if reference is None else reference.select(kept)
         work = functools.partial(
@@ -144,21 +147,36 @@ class Lift(Reader):
     run_folder: Annotated[Positional[Path], arg(metavar="RUN")]
     """Run folder of jnrsfm fit."""
     input: Positional[Path]
-    """2D landmarks with the same points; photographs (a folder, a file, a video) for a model of images."""
-    out: Annotated[Path, arg(metavar="FILE.npz")]
-    """Reconstruction to write."""
+    """2D landmarks with the same points; photographs (a folder, a file, a video) for a model of images; a video or a
+    folder of frames for a model of depth."""
+    out: Annotated[Path, arg(metavar="FILE.npz|FOLDER")]
+    """Reconstruction to write; of a model of depth, the folder of its maps."""
+    known: Annotated[Path | None, arg(metavar="FILE.csv")] = None
+    """Depths that are known, lines of frame,x,y,depth (two at least): a model of depth then gives metres."""
     drop_empty: bool = False
     """Leave out the frames that show too few points; the others keep their numbers."""
     report: Annotated[Path | None, arg(metavar="FILE.html")] = None
     """Write the page of the lifted frames, with their quality report."""
+    quiet: bool = False
+    """No progress on stderr."""
 
     def run(self) -> Answer:
         """Load, lift, write."""
-        _check_output(self.out, self.input)
+        of_depth = _gives_depth(self.run_folder)
+        if not of_depth:
+            _check_output(self.out, self.input)
         from jnrsfm import api, io
         from jnrsfm.types import LabelledImages
 
-        model = api.load(self.run_folder)
+        model: Any = api.load(self.run_folder)
+        if of_depth:
+            from jnrsfm.cli import depth
+
+            return depth.lift(
+                self.run_folder, model.model, self.input, self.out, self.known, self.report, self.quiet
+            )
+        if self.known is not None:
+            raise InputError("--known: known depths are for a model of depth (fit --method depth-pair)")
         images = model.takes is LabelledImages or io.holds_images(self.input, self.format)
         given: Any = (
             io.read_images(self.input, **self.reading) if images else read_said([self.input], self.reading)
@@ -283,6 +301,19 @@ def _read_reference(path: Path | None) -> Any:
     if reference is None:
         raise InputError(f"{path}: holds no 3D to compare with (key 'points3d'): name a file that does")
     return reference
+
+
+def _gives_depth(run: Path) -> bool:
+    """Whether the run is of a method that learns depth from pairs of frames."""
+    from jnrsfm import runs
+    from jnrsfm.depth_maps import FramePairs
+    from jnrsfm.methods import METHODS
+
+    try:
+        name = runs.read_record(run)["method"]
+    except InputError:  # what is wrong with it is said where it is loaded
+        return False
+    return name in METHODS and METHODS[name].takes is FramePairs
 
 
 def _check_output(path: Path, source: Path) -> None:

@@ -23,6 +23,10 @@ from jnrsfm.inputs.doubted_points import reweighed as reweighed
 from jnrsfm.inputs.empty_frames import put_back as put_back
 from jnrsfm.inputs.flow import Flow as Flow
 from jnrsfm.inputs.flow import flow_between as flow_between
+from jnrsfm.inputs.frame_pairs import PairBatch as PairBatch
+from jnrsfm.inputs.frame_pairs import at_size as at_size
+from jnrsfm.inputs.frame_pairs import cut_pairs as cut_pairs
+from jnrsfm.inputs.frame_pairs import pair_canvas as pair_canvas
 from jnrsfm.inputs.inpainting import fill_hidden as fill_hidden
 from jnrsfm.inputs.inpainting import landmark_covariance as landmark_covariance
 from jnrsfm.inputs.masks import MaskTargets as MaskTargets

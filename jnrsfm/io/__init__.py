@@ -24,6 +24,7 @@ from jnrsfm.io import (
     scenes,  # noqa: F401
     settle,
     sleap,
+    stereo,
     tables,
     trc,
     videopose3d,
@@ -82,8 +83,9 @@ __all__ = [
     "Writer", "as_landmarks", "check_images", "check_landmarks", "convert", "describe", "describe_images",
     "drop_empty", "format_images", "format_info", "formats", "holds_images", "image_info", "info", "parse", "read",
     "read_images", "read_landmarks", "read_reconstruction", "read_reference", "read_result", "read_scene", "register",
-    "register_writer", "remarks", "select_points", "symmetric_of", "to_dataframe", "to_xarray", "usable_frames",
-    "write_beside", "write_landmarks", "write_obj_frames", "write_reconstruction", "write_result", "writers",
+    "register_writer", "remarks", "select_points", "stereo", "symmetric_of", "to_dataframe", "to_xarray",
+    "usable_frames", "write_beside", "write_landmarks", "write_obj_frames", "write_reconstruction", "write_result",
+    "writers",
 ]  # fmt: skip
 
 # One line a format; where several can claim a file, the first one is asked first.

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jnrsfm.depth_maps import DepthMaps
 from jnrsfm.geometry.mesh.sequence import MeshSequence
+from jnrsfm.io.depth.maps import read_depth, write_depth
 from jnrsfm.io.meshes import read_meshes, write_mesh_files, write_meshes
 from jnrsfm.io.reconstruction import read_reconstruction, write_reconstruction
 from jnrsfm.io.trajectory_field import read_field, write_field
@@ -36,6 +38,7 @@ RESULTS: ByType[ResultFile] = ByType("file format")
 RESULTS.register(Reconstruction, ResultFile("reconstruction.npz", write_reconstruction, read_reconstruction))
 RESULTS.register(MeshSequence, ResultFile("meshes.npz", write_meshes, read_meshes, write_mesh_files))
 RESULTS.register(TrajectoryField, ResultFile("field.npz", write_field, read_field))
+RESULTS.register(DepthMaps, ResultFile("depth.npz", write_depth, read_depth))
 
 
 def write_result(path, result: Result) -> Path:

@@ -80,6 +80,16 @@ def anchor(log_depth: Maps) -> Each:
     return jnp.mean(log_depth, (1, 2)) ** 2
 
 
+def contrast_anchor(log_depth: Maps, contrast: float = 0.5) -> Each:
+    """`anchor`, and the square of how far the standard deviation of the log depth of each image is from `contrast`.
+
+    A q + b has the same loss under `nmg` for every b that keeps it positive, and nearly flat maps are among them; for
+    each image that is not flat one b gives the log depth this contrast (ours)."""
+    mean = jnp.mean(log_depth, (1, 2))
+    variance = jnp.mean((log_depth - mean[:, None, None]) ** 2, (1, 2))
+    return mean**2 + (jnp.sqrt(variance + _TINY) - contrast) ** 2
+
+
 def ordinal(
     log_inverse: Maps, disparity: Maps, valid: Masks, key: Any, *, pairs: int = 3000, ratio: float = 1.02
 ) -> Each:

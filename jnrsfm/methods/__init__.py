@@ -6,6 +6,7 @@ from jnrsfm.methods import (
     consensus,
     csf,
     deep_nrsfm_pp,
+    depth_pair,
     keypoint_transformer,
     mesh_video,
     multicategory,
@@ -26,6 +27,7 @@ from jnrsfm.methods.bmm import Bmm as Bmm
 from jnrsfm.methods.consensus import Consensus as Consensus
 from jnrsfm.methods.csf import Csf as Csf
 from jnrsfm.methods.deep_nrsfm_pp import DeepNRSfMpp as DeepNRSfMpp
+from jnrsfm.methods.depth_pair import DepthPair as DepthPair
 from jnrsfm.methods.keypoint_transformer import KeypointTransformer as KeypointTransformer
 from jnrsfm.methods.mesh_video import MeshVideo as MeshVideo
 from jnrsfm.methods.multicategory import MultiCategory as MultiCategory
@@ -57,5 +59,6 @@ METHODS: dict[str, MethodInfo] = {
         keypoint_transformer.INFO,
         mesh_video.INFO,
         trajectory_field.INFO,
+        depth_pair.INFO,
     )
 }

@@ -36,8 +36,8 @@ class Latent(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """What a fit gives: the reconstruction; the model of a learned method; label-free evidence for the
-    report.
+    """What a fit gives: the result, `reconstruction`, of the type that the method `gives`; the model of a learned
+    method; label-free evidence for the report.
 
     `heldout` is a dict with `error`, `baseline`, `count`, `note` (see `metrics.assess`); `restarts`
     holds the camera-frame shapes `(restart, frame, point, 3)` of the restarts alive at the end, the chosen
@@ -45,7 +45,7 @@ class Fitted(NamedTuple):
     `code` says how the fit ended.
     """
 
-    reconstruction: Reconstruction
+    reconstruction: Any
     model: Model | None = None
     heldout: dict[str, Any] | None = None
     restarts: Any | None = None

@@ -110,6 +110,63 @@ class Metric(NamedTuple):
     shift: float
 
 
+class KnownLine(NamedTuple):
+    """The line `scale q + shift` from an inverse depth q of a free scale and shift to one over the unit of known
+    depths, and what its error bars come from: the residual's `variance` (infinite where nothing is left to tell it by),
+    the number of known `points`, the mean and the sum of squares of their q (about the mean, or about 0 without a
+    shift)."""
+
+    scale: float
+    shift: float
+    variance: float
+    points: int
+    mean: float
+    spread: float
+    shifts: bool
+
+    def metric(self, inverse_depth: Float[np.ndarray, "y x"]) -> Metric:
+        """Depth and its standard deviation of a map: sigma_q^2 = variance (1 + 1/n + (q - mean q)^2 / sum (q - mean
+        q)^2), and z^2 sigma_q. Infinite where the line gives no positive inverse depth."""
+        q = np.asarray(inverse_depth, np.float64)
+        found = self.scale * q + self.shift
+        depth = np.where(found > 0, 1 / np.where(found > 0, found, 1.0), np.inf)
+        if not math.isfinite(self.variance):
+            return Metric(depth, np.full(q.shape, np.inf), self.scale, self.shift)
+        lever = 1 + (q - self.mean) ** 2 / self.spread + (1 / self.points if self.shifts else 0.0)
+        deviation = np.where(np.isfinite(depth), depth, 1.0) ** 2 * np.sqrt(self.variance * lever)
+        return Metric(depth, np.where(np.isfinite(depth), deviation, np.inf), self.scale, self.shift)
+
+
+def known_line(inverse_depth: Any, depths: Any, *, shift: bool = True) -> KnownLine:
+    """The line through known depths `(point,)` at inverse depths `(point,)` of the prediction, by least squares on the
+    inverse. The residual's variance is over n - 2 (n - 1 without a shift).
+
+    Raises InputError where points are too few, depths not positive, or all at one inverse depth.
+    """
+    x, z = np.asarray(inverse_depth, np.float64), np.asarray(depths, np.float64)
+    least = 2 if shift else 1
+    if len(z) < least:
+        raise InputError(
+            f"{len(z)} known depths: scale and shift of one image need at least 2 at different depths"
+            if shift
+            else "no known depth: the scale needs at least one"
+        )
+    if not (np.isfinite(z) & (z > 0)).all():
+        i = int(np.argmin(np.isfinite(z) & (z > 0)))
+        raise InputError(f"known depth {i} is {z[i]}: depths must be positive")
+    mean = float(x.mean()) if shift else 0.0
+    spread = float(((x - mean) ** 2).sum())
+    if shift and spread < 1e-8 * max(float((x**2).sum()), 1e-24):
+        raise InputError(
+            "the known depths lie at one inverse depth of the prediction: give points nearer and farther"
+        )
+    y = 1 / z
+    scale, offset = _line(x, y) if shift else (float((x * y).sum() / max(spread, 1e-24)), 0.0)
+    freedom = len(z) - least
+    variance = float(((scale * x + offset - y) ** 2).sum()) / freedom if freedom else math.inf
+    return KnownLine(scale, offset, variance, len(z), mean, spread, shift)
+
+
 def align(
     inverse_depth: Float[np.ndarray, "y x"],
     pixels: Any,
@@ -118,28 +175,20 @@ def align(
     shift: bool = True,
 ) -> Metric:
     """Metres from depths that are known at some pixels `(point, 2)` (x, y): the line `scale q + shift` that fits their
-    inverse best, with its uncertainty.
+    inverse best (`known_line`), with its uncertainty (`KnownLine.metric`).
 
-    Of n known depths, the residual's variance over n - 2 (n - 1 without a shift) gives the standard deviation of the
-    line at each pixel, sigma_q^2 = s^2 (1 + 1/n + (q - mean q)^2 / sum (q - mean q)^2), and that of depth,
-    z^2 sigma_q. Two points fix the line and leave nothing to tell its error by: the deviation is then infinite. Where
-    the line gives no positive inverse depth, depth is infinite. `shift=False` trusts the offset of q.
+    Two points fix the line and leave nothing to tell its error by: the deviation is then infinite. Where the line gives
+    no positive inverse depth, depth is infinite. `shift=False` trusts the offset of q.
 
     Raises InputError where points are too few, lie outside, have no positive depth, or all at one inverse depth.
     """
     q = np.asarray(inverse_depth, np.float64)
     xy, z = np.round(np.asarray(pixels, np.float64)).astype(int), np.asarray(depths, np.float64)
-    if xy.ndim != 2 or xy.shape[1] != 2 or z.shape != (len(xy),):
+    if len(z) and (xy.ndim != 2 or xy.shape[1] != 2 or z.shape != (len(xy),)):
         raise InputError(
             f"pixels have the shape {xy.shape}, depths {z.shape}: give x and y, and a depth, for each point"
         )
-    least = 2 if shift else 1
-    if len(z) < least:
-        raise InputError(
-            f"{len(z)} known depths: scale and shift of one image need at least 2 at different depths"
-            if shift
-            else "no known depth: the scale needs at least one"
-        )
+    xy = xy.reshape(-1, 2)
     high, wide = q.shape
     outside = (xy < 0).any(1) | (xy[:, 0] >= wide) | (xy[:, 1] >= high)
     if outside.any():
@@ -147,29 +196,44 @@ def align(
         raise InputError(
             f"known depth {i} at {tuple(map(int, xy[i]))} lies outside the image of {wide} x {high}"
         )
-    if not (np.isfinite(z) & (z > 0)).all():
-        i = int(np.argmin(np.isfinite(z) & (z > 0)))
-        raise InputError(f"known depth {i} is {z[i]}: depths must be positive")
-    x, y = q[xy[:, 1], xy[:, 0]], 1 / z
-    spread = float(((x - x.mean()) ** 2).sum())
-    if shift and spread < 1e-8 * max(float((x**2).sum()), 1e-24):
-        raise InputError(
-            "the known depths lie at one inverse depth of the prediction: give points nearer and farther"
-        )
-    if shift:
-        scale, offset = _line(x, y)
-    else:
-        scale, offset = float((x * y).sum() / max((x * x).sum(), 1e-24)), 0.0
-    found = scale * q + offset
-    with np.errstate(divide="ignore"):
-        depth = np.where(found > 0, 1 / np.where(found > 0, found, 1.0), np.inf)
-    freedom = len(z) - least
-    if freedom < 1:
-        return Metric(depth, np.full(q.shape, np.inf), scale, offset)
-    variance = float(((scale * x + offset - y) ** 2).sum()) / freedom
-    if shift:
-        lever = 1 + 1 / len(x) + (q - x.mean()) ** 2 / spread
-    else:
-        lever = 1 + q**2 / float((x * x).sum())
-    deviation = np.where(np.isfinite(depth), depth, 1.0) ** 2 * np.sqrt(variance * lever)
-    return Metric(depth, np.where(np.isfinite(depth), deviation, np.inf), scale, offset)
+    return known_line(q[xy[:, 1], xy[:, 0]], z, shift=shift).metric(q)
+
+
+def pulled(image: Float[np.ndarray, "y x"], flow: Float[np.ndarray, "y x 2"]) -> tuple[Any, Any]:
+    """`image` at x + flow(x), bilinear, and where that lies inside; two arrays `(y, x)`."""
+    high, wide = image.shape
+    u = np.arange(wide) + flow[..., 0]
+    v = np.arange(high)[:, None] + flow[..., 1]
+    inside = (u >= 0) & (u <= wide - 1) & (v >= 0) & (v <= high - 1)
+    u, v = np.where(inside, u, 0), np.where(inside, v, 0)
+    x, y = np.minimum(u.astype(int), wide - 2), np.minimum(v.astype(int), high - 2)
+    a, b = u - x, v - y
+    top = (1 - a) * image[y, x] + a * image[y, x + 1]
+    return (1 - b) * top + b * ((1 - a) * image[y + 1, x] + a * image[y + 1, x + 1]), inside
+
+
+class Flicker(NamedTuple):
+    """Median change of the log inverse depth from a frame to the next along the flow: as the maps are (`raw`), and with
+    the next one's scale and shift fitted to this one's (`aligned`); the fitted `scale` and `shift`."""
+
+    raw: float
+    aligned: float
+    scale: float
+    shift: float
+
+
+def flicker(
+    inverse_depth: Float[np.ndarray, "y x"],
+    following: Float[np.ndarray, "_ _"],
+    flow: Float[np.ndarray, "_ _ 2"],
+) -> Flicker:
+    """Temporal flicker between two maps of a clip. What comes nearer changes its depth in truth, by some per cent a
+    frame at most; what is above that flickers. NaN where no pixel stays inside."""
+    there, inside = pulled(np.asarray(following, np.float64), flow)
+    q = np.asarray(inverse_depth, np.float64)
+    if inside.sum() < 8:
+        return Flicker(math.nan, math.nan, 1.0, 0.0)
+    x, y = there[inside], q[inside]
+    scale, shift = _line(x, y)
+    change = lambda x: float(np.median(np.abs(np.log(np.maximum(x, 1e-6)) - np.log(np.maximum(y, 1e-6)))))
+    return Flicker(change(x), change(scale * x + shift), scale, shift)

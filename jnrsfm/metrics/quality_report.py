@@ -67,7 +67,7 @@ CHECKS: ByType[Callable[..., dict[str, Any]]] = ByType("quality checks")
 
 
 def assess(
-    landmarks: Landmarks,
+    landmarks: Any,
     reconstruction: Result,
     *,
     heldout: Mapping[str, Any] | None = None,

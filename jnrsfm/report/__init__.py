@@ -4,6 +4,7 @@
 figure. What is shown is chosen by the type of the result (`PANELS`).
 """
 
+from jnrsfm.depth_maps import DepthMaps
 from jnrsfm.geometry.mesh.sequence import MeshSequence
 from jnrsfm.report import field_page
 from jnrsfm.report.contact_sheet import contact_sheet as contact_sheet
@@ -12,6 +13,7 @@ from jnrsfm.report.contents import PANELS as PANELS
 from jnrsfm.report.contents import Contents as Contents
 from jnrsfm.report.contents import Panels as Panels
 from jnrsfm.report.contents import for_result as for_result
+from jnrsfm.report.depth_page import depth_page, depth_scene, draw_depth
 from jnrsfm.report.landmark_sheet import write_landmark_sheet as write_landmark_sheet
 from jnrsfm.report.meshes import mesh_figure, mesh_page, mesh_scene
 from jnrsfm.report.notebook import notebook_html as notebook_html
@@ -36,6 +38,7 @@ from jnrsfm.types import Reconstruction
 PANELS.register(Reconstruction, Panels(scene_of, page_html, draw))
 PANELS.register(MeshSequence, Panels(mesh_scene, mesh_page, mesh_figure))
 PANELS.register(TrajectoryField, Panels(field_page.show, field_page.page_html, field_page.figure))
+PANELS.register(DepthMaps, Panels(depth_scene, depth_page, draw_depth))
 
 __all__ = [
     "PANELS", "Contents", "Panels", "Photo", "Scene", "StereoSample", "build_scene", "contact_sheet", "figure",

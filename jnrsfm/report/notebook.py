@@ -3,7 +3,7 @@
 from html import escape
 
 from jnrsfm.report.contents import Contents
-from jnrsfm.report.meshes import MeshScene
+from jnrsfm.report.scene import Scene
 from jnrsfm.report.summary import checks, what_was_done
 from jnrsfm.types import Result
 
@@ -14,9 +14,9 @@ def notebook_html(shown: Result | Contents) -> str:
     contents = shown if isinstance(shown, Contents) else Contents(shown)
     scene = contents.scene
     said = (
-        scene.said
-        if isinstance(scene, MeshScene)
-        else what_was_done(scene, contents.history, contents.settings)
+        what_was_done(scene, contents.history, contents.settings)
+        if isinstance(scene, Scene)
+        else getattr(scene, "said", "")
     )
     parts = [f"<p><b>{escape(contents.title)}.</b> {escape(said)}</p>"]
     if contents.quality:

@@ -125,7 +125,8 @@ def _chip(verdict: str) -> str:
     return f'<span class="chip {verdict}"><b aria-hidden="true">{MARKS[verdict]}</b> {verdict}</span>'
 
 
-def _quality_html(quality: Mapping | None) -> str:
+def quality_html(quality: Mapping | None) -> str:
+    """The table of the checks."""
     rows = []
     for check in checks(quality):
         question = (
@@ -164,10 +165,11 @@ def _scores_html(scores: Mapping | None) -> str:
     )
 
 
-def _settings_html(settings: Any) -> str:
+def settings_html(settings: Any) -> str:
+    """Nested settings as tables."""
     if isinstance(settings, Mapping):
         rows = "".join(
-            f'<tr><th scope="row">{_e(k)}</th><td>{_settings_html(v)}</td></tr>' for k, v in settings.items()
+            f'<tr><th scope="row">{_e(k)}</th><td>{settings_html(v)}</td></tr>' for k, v in settings.items()
         )
         return f'<table class="settings">{rows}</table>' if rows else "–"
     if isinstance(settings, list | tuple) and not any(
@@ -175,7 +177,7 @@ def _settings_html(settings: Any) -> str:
     ):
         return _e(", ".join(str(v) for v in settings)) or "–"
     if isinstance(settings, list | tuple):
-        return _settings_html(dict(enumerate(settings)))
+        return settings_html(dict(enumerate(settings)))
     return _e("–" if settings is None else settings)
 
 
@@ -263,12 +265,12 @@ def page_html(contents: Contents) -> str:
         if warnings
         else "",
         "notes": "".join(f"<li>{_e(n)}</li>" for n in _notes(scene)),
-        "quality": _quality_html(quality),
+        "quality": quality_html(quality),
         "latent": ""
         if contents.latent is None
         else f'<section class="panel"><h2>Latent space</h2>{latent_svg(**contents.latent)}</section>',
         "scores": _scores_html(contents.scores),
-        "settings": _settings_html(settings) if settings else '<p class="empty">None were recorded.</p>',
+        "settings": settings_html(settings) if settings else '<p class="empty">None were recorded.</p>',
         "citations": ""
         if not contents.citations
         else '<section class="panel"><details><summary><h2>Please cite</h2></summary>'

@@ -25,12 +25,14 @@ class StereoSample(NamedTuple):
     disparity: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def depth_colours(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """`(y, x, 3)` uint8 of values `(y, x)`, larger is nearer and brighter, from the 2nd to the 98th percentile of the
-    valid ones; grey where not valid."""
+def depth_colours(
+    values: np.ndarray, valid: np.ndarray, ends: tuple[float, float] | None = None
+) -> np.ndarray:
+    """`(y, x, 3)` uint8 of values `(y, x)`, larger is nearer and brighter, between `ends` (None: from the 2nd to the
+    98th percentile of the valid ones); grey where not valid."""
     if not valid.any():
         return np.full((*values.shape, 3), 128, np.uint8)
-    low, high = np.percentile(values[valid], [2, 98])
+    low, high = np.percentile(values[valid], [2, 98]) if ends is None else ends
     at = np.clip((values - low) / max(float(high - low), 1e-9), 0, 1) * (len(_RAMP) - 1)
     found = np.stack([np.interp(at, np.arange(len(_RAMP)), _RAMP[:, c]) for c in range(3)], -1)
     return np.where(valid[..., None], found, 128).astype(np.uint8)

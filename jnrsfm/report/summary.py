@@ -27,6 +27,12 @@ REFLECTION = {
 
 # The items of the quality report for a reader: a name, and the question that the value answers.
 ITEMS = {
+    "held_out_gradients": (
+        "New scenes",
+        "How well does depth follow the disparity of shots that training never saw?",
+    ),
+    "flicker": ("Steady in time", "Does depth stay what it was from a frame to the next?"),
+    "free": ("What stays free", "What can the network not know?"),
     "reprojection": (
         "Fit to the 2D points",
         "How far does the 3D, seen through the camera, miss the points?",

@@ -1,5 +1,7 @@
 """Rendered figures: the truth of every pixel and landmark, and the same images whatever else is drawn."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -228,6 +230,21 @@ def test_stereo_is_rectified(moving):
         assert np.nanmedian(np.abs(other - moving.images[f])[free]) < 1.5
         depth = warped(moving.right_depth[f][..., None], x - moving.disparity[f], y)[..., 0]
         assert np.nanmedian(np.abs(depth / moving.depth[f] - 1)[free]) < 2e-3
+
+
+def test_a_rig_that_is_toed_in_shifts_the_right_picture(moving):
+    config = dataclasses.replace(moving.config, images=2, clip=2, convergence=(1.0, 1.0), flow=False)
+    plain = render_figures(dataclasses.replace(config, convergence=None))
+    toed = render_figures(config)
+    np.testing.assert_array_equal(toed.images, plain.images)
+    shift = plain.disparity - toed.disparity
+    assert np.ptp(shift[0]) < 1e-3
+    assert (toed.disparity < 0).any()
+    assert (toed.disparity > 0).any()
+    x, y = GRID
+    free = ~toed.hidden_right[0]
+    other = warped(toed.right_images[0], x - toed.disparity[0], y)
+    assert np.nanmedian(np.abs(other - toed.images[0])[free]) < 1.5
 
 
 def test_feet_that_carry_do_not_slide():

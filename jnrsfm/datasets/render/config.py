@@ -34,8 +34,10 @@ class RenderedFigures:
     `shadows`: cast by the lamp.
 
     Truth: `flow` between neighbouring frames of a clip; `stereo`: a second camera to the right at
-    `baseline` (a range, in figure sizes). `hide`: what makes a landmark invisible in `landmarks`: `outside`
-    the image, behind another `object`, behind the figure's own `body`.
+    `baseline` (a range, in figure sizes); `convergence`, a range in distances of the camera from the figure: rigs
+    are toed in so that what lies there has disparity 0 and what lies behind it a negative one (the pictures brought to
+    one plane, which leaves a shift of the right one); None: parallel. `hide`: what makes a landmark invisible in
+    `landmarks`: `outside` the image, behind another `object`, behind the figure's own `body`.
 
     Raises `InputError` for a value out of range.
     """
@@ -63,6 +65,7 @@ class RenderedFigures:
     flow: bool = False
     stereo: bool = False
     baseline: tuple[float, float] = (0.05, 0.15)
+    convergence: tuple[float, float] | None = None
     hide: tuple[str, ...] = ("outside", "object")
     seed: int = 0
 
@@ -88,6 +91,8 @@ class RenderedFigures:
             low, high = getattr(self, name)
             if not least <= low <= high:
                 raise InputError(f"{name}={getattr(self, name)}: give (low, high), at least {least}")
+        if self.convergence is not None and not 0.1 <= self.convergence[0] <= self.convergence[1]:
+            raise InputError(f"convergence={self.convergence}: give (low, high), at least 0.1, or None")
         if self.elevation is not None and not -90 <= self.elevation[0] <= self.elevation[1] <= 90:
             raise InputError(f"elevation={self.elevation}: give (low, high) in degrees within [-90, 90]")
         if not self.fps > 0:

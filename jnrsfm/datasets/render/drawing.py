@@ -118,7 +118,7 @@ def picture(clip: Clip, frame: int, right: float = 0.0) -> kernel.Picture:
         Shapes(_f32(inverse), _f32(eye), _f32(clip.size), clip.live, _f32(bounds_of(linear, centre, *kinds))),
         Looks(*columns),
         Light(**light, across=_f32(across), bounds=shade),
-        _f32(clip.camera),
+        _f32(clip.camera + np.array([0, clip.camera[0] * right * clip.convergence, 0])),
     )
 
 

@@ -27,7 +27,7 @@ class Clip:
 
     Shapes: the body's cones, those around it, boxes, planes, dome. `label (shape,)`: 0 for surroundings,
     else one more than the index of the body's label. `subject`: world from object frame, (R, t). `baseline`
-    in metres."""
+    in metres; `convergence`: over the depth in metres at which disparity is 0 (0: parallel cameras)."""
 
     linear: Any
     origin: Any
@@ -44,6 +44,7 @@ class Clip:
     motion: Motion
     body: Body
     baseline: float
+    convergence: float
     scale: float
 
 
@@ -304,6 +305,11 @@ def make_clip(config: RenderedFigures, figure: Figure, motion: Motion, body: Bod
     dome = colours.surface(for_scene, 0.15 / scale)
     dome = colours.marked(dome, colours.pale(for_scene), (0, -radius, 0), (1.1 * radius,) * 3)
     rows[-1] = _row(dome, linear[0, -1])
+    baseline = scale * float(for_camera.uniform(*config.baseline))
+    converge = 0.0
+    if config.convergence is not None:
+        away = float(np.linalg.norm(eyes - aim, axis=1).mean())
+        converge = 1 / (away * float(for_camera.uniform(*config.convergence)))
     return Clip(
         linear=linear,
         origin=origin,
@@ -319,6 +325,7 @@ def make_clip(config: RenderedFigures, figure: Figure, motion: Motion, body: Bod
         subject=(turn, path),
         motion=motion,
         body=body,
-        baseline=scale * float(for_camera.uniform(*config.baseline)),
+        baseline=baseline,
+        convergence=converge,
         scale=scale,
     )

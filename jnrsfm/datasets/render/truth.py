@@ -35,8 +35,8 @@ class RenderedImages:
     With `flow`: `flow_forward`, `flow_backward (frame, h, w, 2)` in pixels to the frame after and before,
     for every pixel, and `hidden_forward`, `hidden_backward`: the point is out of sight there. The last
     (first) frame of a clip has flow 0 and everything hidden. With `stereo`: `right_images`, `right_depth`,
-    `disparity (frame, h, w)` of the left images, f b / z, so that x_right = x_left - disparity;
-    `hidden_right`; `baseline (frame,)` b."""
+    `disparity (frame, h, w)` of the left images, f b (1 / z - c), so that x_right = x_left - disparity;
+    `hidden_right`; `baseline (frame,)` b; `convergence (frame,)` c, over the depth of disparity 0."""
 
     images: UInt8[np.ndarray, "frame h w 3"]
     mask: Bool[np.ndarray, "frame h w"]
@@ -66,6 +66,7 @@ class RenderedImages:
     disparity: Float[np.ndarray, "frame h w"] | None = None
     hidden_right: Bool[np.ndarray, "frame h w"] | None = None
     baseline: Float[np.ndarray, " frame"] | None = None
+    convergence: Float[np.ndarray, " frame"] | None = None
 
     @property
     def intrinsics(self):
@@ -253,12 +254,16 @@ def _motion(config: RenderedFigures, found, drawn, right_mask) -> dict[str, Any]
     if config.stereo:
         base = np.repeat([clip.baseline for _, clip in found], config.clip)
         focal = np.repeat([clip.camera[0] for _, clip in found], config.clip)
+        converge = np.repeat([clip.convergence for _, clip in found], config.clip)
         out |= {
             "right_images": drawn["right_image"],
             "right_depth": drawn["right_depth"],
             "right_mask": right_mask,
             "hidden_right": drawn["hidden_right"],
-            "disparity": ((focal * base)[:, None, None] / drawn["depth"]).astype(np.float32),
+            "disparity": (
+                (focal * base)[:, None, None] * (1 / drawn["depth"] - converge[:, None, None])
+            ).astype(np.float32),
+            "convergence": converge.astype(np.float32),
             "baseline": base.astype(np.float32),
         }
     return out

@@ -56,6 +56,11 @@ class PairSet:
         """Width and height of a picture."""
         return (int(self.index["size"][0]), int(self.index["size"][1]))
 
+    @property
+    def shots(self) -> np.ndarray:
+        """`(pair,)` number of the shot that each pair is from."""
+        return np.repeat([p["shot"] for p in self.parts], [p["pairs"] for p in self.parts]).astype(int)
+
     def read(self, number: int) -> dict[str, np.ndarray]:
         """A pair: pictures uint8, `disparity (y, x)` and `flow (y, x, 2)` float32 in pixels, `valid (y, x)` bool.
         Raises InputError."""
@@ -106,6 +111,15 @@ def read_index(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"{path}: is no index of stereo pairs ({error}): name another folder") from error
     return found
+
+
+def holds_pairs(folder: str | Path) -> bool:
+    """Whether this is a folder of stereo pairs, finished or not."""
+    path = Path(folder).expanduser() / INDEX
+    try:
+        return path.is_file() and json.loads(path.read_text()).get("kind") == "stereo pairs"
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def read_pairs(folder: str | Path) -> PairSet:

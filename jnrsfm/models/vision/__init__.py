@@ -1,10 +1,12 @@
-"""Networks for images: backbones of plain convolutions, and heads that give points with a spread."""
+"""Networks for images: backbones of plain convolutions, heads that give points with a spread, depth of two frames."""
 
 from jnrsfm.models.vision.backbone import Backbone as Backbone
 from jnrsfm.models.vision.backbone import BackboneConfig as BackboneConfig
 from jnrsfm.models.vision.backbone import ConvBlock as ConvBlock
 from jnrsfm.models.vision.backbone import Features as Features
 from jnrsfm.models.vision.backbone import conv as conv
+from jnrsfm.models.vision.depth import DepthNetwork as DepthNetwork
+from jnrsfm.models.vision.depth import DepthNetworkConfig as DepthNetworkConfig
 from jnrsfm.models.vision.heads import AxisHead as AxisHead
 from jnrsfm.models.vision.heads import HeadKind as HeadKind
 from jnrsfm.models.vision.heads import Pose as Pose
