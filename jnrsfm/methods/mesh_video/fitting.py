@@ -7,8 +7,9 @@ $$L_n = w_k L_{kp} + w_m L_{mask} + w_b L_{boundary} + w_u L_{motion},$$
 
 is weighted by $\mathrm{softmax}_n(-L_n)$, held constant, and what does not depend on the camera is added: local
 rigidity, steadiness, the size of the displacement. Motion ties camera n of a frame to camera n of the next. Where
-hypotheses are dropped, the best *paths* through the clip are kept, by dynamic programming over L and the motion between
-every camera of a frame and every camera of the next, each without the cameras of those before it.
+hypotheses are dropped, the best *paths* through the clip are kept, by dynamic programming over the losses of frames by
+themselves and the motion between every camera of a frame and every camera of the next; each path without the cameras of
+those before it.
 
 Source: Kokkinos and Kokkinos, CVPR 2021, section 3.3 and supplement B; Goel et al., Shape and viewpoint without
 keypoints, ECCV 2020 (multiplex). Paths instead of the best cameras of each frame by itself are ours: one frame's
@@ -152,10 +153,11 @@ class Fit:
         metrics = {name: (share * value).sum(1).mean() for name, value in found.items()} | {
             "rigid": rigid.mean()
         }
-        return loss, (metrics, {"losses": jax.lax.stop_gradient(total)})
+        alone = total - c.motion_weight * found["motion"] if "motion" in found else total
+        return loss, (metrics, {"losses": jax.lax.stop_gradient(alone)})
 
     def criteria(self, params, model_state, clip: Clip, hyper):
-        """The loss of each frame under its best camera, as the last step left it."""
+        """The loss of each frame by itself, without motion, under its best camera, as the last step left it."""
         best = model_state["losses"].min(1)[clip.index]
         return {"objective": (best, jnp.ones_like(best)), "heldout": (best, jnp.ones_like(best))}
 

@@ -176,7 +176,7 @@ class _Work:
     def phase(
         self, name: str, params: Params, clip: Clip, steps: int, free: float, sharpness: float
     ) -> tuple[Params, np.ndarray]:
-        """Parameters after a phase, and the losses `(frame, camera)` at its last step."""
+        """Parameters after a phase, and the losses `(frame, camera)` of frames by themselves at its last step."""
         state = {"losses": jnp.zeros(np.shape(params["sizes"]), jnp.float32)}
         if not steps:
             return params, np.asarray(state["losses"])
