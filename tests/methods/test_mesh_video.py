@@ -13,10 +13,11 @@ import pytest
 import jnrsfm
 from jnrsfm import io, report
 from jnrsfm.errors import InputError
-from jnrsfm.geometry.mesh import MeshSequence, handle_model, rasterise
+from jnrsfm.geometry.mesh import MeshSequence, handle_model, rasterise, read_mesh
 from jnrsfm.inputs.masks import mask_by_guess, mask_targets
 from jnrsfm.methods import MeshVideo
 from jnrsfm.methods.mesh_video import stages
+from jnrsfm.methods.mesh_video.clip import evidence_of
 from jnrsfm.methods.mesh_video.fitting import best_paths, rotation_of, sampled
 from jnrsfm.metrics import assess
 from jnrsfm.metrics import mesh as metrics
@@ -187,14 +188,6 @@ def test_lift_by_refinement(run):
         found.model.lift(images.landmarks)
 
 
-@pytest.mark.slow
-def test_cameras_are_found_without_keypoints(template):
-    images, _, turn = clip(labels=False)
-    config = settings(template, cameras=8, camera_steps=60, steps=80, up="-y")
-    found = jnrsfm.fit(images, config, progress=False)
-    assert np.median(metrics.camera_error(np.asarray(found.result.cameras.rotations), turn)) < 25
-
-
 @pytest.mark.fast
 def test_what_cannot_be_fitted_gives_one_line(template, tmp_path):
     images, _, _ = clip(labels=False, masks=False)
@@ -211,6 +204,18 @@ def test_what_cannot_be_fitted_gives_one_line(template, tmp_path):
     ):
         with pytest.raises(InputError):
             MeshVideo(**bad)
+
+
+def test_names_without_labels_are_no_evidence(template):
+    """Points that template and labels both name, none of them labelled: the masks must do."""
+    images, _, _ = clip(labels=False)
+    mesh = read_mesh(template)
+    found = evidence_of(images, mesh, settings(template))
+    assert len(found.keypoints) == len(POINTS)
+    assert found.known.all()
+    assert not found.told.any()
+    labelled = evidence_of(clip(masks=False)[0], mesh, settings(template))
+    assert labelled.told.all()
 
 
 @pytest.mark.fast

@@ -43,13 +43,14 @@ class Clip(NamedTuple):
 class Evidence(NamedTuple):
     """What the images say, at full size: `masks`: a bool image a frame, or None; `keypoints (point,)`: vertices of the
     points that landmarks and template share, `columns (point,)` of the landmarks; `where`: the squares; `known
-    (frame,)`: there is a mask or enough keypoints; `made`: masks were made from keypoints."""
+    (frame,)`: there is a mask or enough keypoints; `told (frame,)`: enough keypoints to tell the camera; `made`: masks were made from keypoints."""
 
     masks: list[np.ndarray | None]
     keypoints: np.ndarray
     columns: np.ndarray
     where: Squares
     known: np.ndarray
+    told: np.ndarray
     made: bool
 
 
@@ -104,7 +105,7 @@ def evidence_of(images: LabelledImages, mesh: TriangleMesh, config: Any) -> Evid
             boxes[i] = *(low - grow), *(high + grow)
     nearest = np.flatnonzero(known)[np.abs(np.arange(n)[:, None] - np.flatnonzero(known)).argmin(1)]
     where = squares(boxes[nearest], np.asarray(images.pixels.sizes))
-    return Evidence(masks, keypoints, columns, where, known, False)
+    return Evidence(masks, keypoints, columns, where, known, enough, False)
 
 
 def _some(mesh: TriangleMesh) -> str:

@@ -232,7 +232,7 @@ def optimise(
     keypoints stand alone, the mesh that they give is the guess from which masks are made. Raises InputError where there
     is nothing to go by."""
     evidence = evidence_of(images, mesh, config)
-    by_points = len(evidence.keypoints) >= LEAST_POINTS
+    by_points = bool(evidence.told.any())
     make = by_points and config.use_masks and images.masks is None
     diagnostics: dict[str, Any] = {}
     params: Params | None = None
