@@ -43,7 +43,8 @@ class Clip(NamedTuple):
 class Evidence(NamedTuple):
     """What the images say, at full size: `masks`: a bool image a frame, or None; `keypoints (point,)`: vertices of the
     points that landmarks and template share, `columns (point,)` of the landmarks; `where`: the squares; `known
-    (frame,)`: there is a mask or enough keypoints; `told (frame,)`: enough keypoints to tell the camera; `made`: masks were made from keypoints."""
+    (frame,)`: there is a mask or enough keypoints; `told (frame,)`: enough keypoints to tell the camera; `made`: masks
+    were made from keypoints."""
 
     masks: list[np.ndarray | None]
     keypoints: np.ndarray
