@@ -33,7 +33,7 @@ EVIDENCE = {
     "keypoints": "keypoints, masks, motion", "points": "keypoints and masks, no motion", "masks": "masks and motion",
     "still": "masks, no motion",
 }  # fmt: skip
-WALK = slice(110, 150)
+WALK = slice(118, 142)
 HELD = slice(1, None, 4)  # of the points that template and labels share
 
 
