@@ -65,6 +65,35 @@ def dnerf_scene(root, **changes):
     return root
 
 
+def colmap_scene(root, model="PINHOLE"):
+    save_images(root / "images")
+    (root / "sparse" / "0").mkdir(parents=True)
+    lines, p = [], poses()
+    for i in range(N):
+        turn = p[i, :, :3].T
+        half = np.arctan2(turn[0, 2], turn[0, 0]) / 2  # about y
+        shift = -turn @ p[i, :, 3]
+        numbers = [np.cos(half), 0, np.sin(half), 0, *shift]
+        lines += [f"{i + 1} {' '.join(map(str, numbers))} 1 {i:03d}.png", ""]
+    (root / "sparse" / "0" / "images.txt").write_text("\n".join(["# a comment", *lines[2:], *lines[:2]]))
+    camera = f"1 {model} {W} {H} {FOCAL} {FOCAL} {W / 2} {H / 2}"
+    (root / "sparse" / "0" / "cameras.txt").write_text(camera)
+    tracks = " ".join(f"{i + 1} 0" for i in range(N))
+    points = [f"{j} 0 0 {z} 0 0 0 0.5 {tracks}" for j, z in enumerate((3, 3, 3, 3))]
+    (root / "sparse" / "0" / "points3D.txt").write_text("\n".join(points))
+    return root
+
+
+def test_a_model_of_colmap(tmp_path):
+    scene = read_scene(colmap_scene(tmp_path))
+    np.testing.assert_allclose(scene.camera_to_world, poses(), atol=1e-12)
+    np.testing.assert_allclose(scene.intrinsics[0], [[FOCAL, 0, 5.5], [0, FOCAL, 3.5], [0, 0, 1]])
+    np.testing.assert_allclose(scene.bounds, np.tile([2.7, 3.3], (N, 1)))
+    (tmp_path / "b").mkdir()
+    with pytest.raises(InputError, match="undistort"):
+        read_scene(colmap_scene(tmp_path / "b", "OPENCV"))
+
+
 @pytest.mark.parametrize("make", [npz_scene, llff_scene, dnerf_scene])
 def test_one_scene_by_three_formats(make, tmp_path):
     scene = read_scene(make(tmp_path))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jnrsfm.errors import InputError
-from jnrsfm.io.scenes import dnerf, llff, npz
+from jnrsfm.io.scenes import colmap, dnerf, llff, npz
 from jnrsfm.io.scenes.motion import has_flow_library as has_flow_library
 from jnrsfm.io.scenes.motion import with_motion as with_motion
 from jnrsfm.io.scenes.record import look_point as look_point
@@ -27,6 +27,7 @@ SCENE_FORMATS: dict[str, SceneFormat] = {
     for f in (
         SceneFormat("llff", "poses_bounds.npy and a folder of images (LLFF, NSFF)", llff.find, llff.read),
         SceneFormat("dnerf", "transforms_*.json with a time a frame (D-NeRF)", dnerf.find, dnerf.read),
+        SceneFormat("colmap", "COLMAP's text model and a folder of images", colmap.find, colmap.read),
         SceneFormat("scene-npz", "images and an npz with cam_to_world and time", npz.find, npz.read),
     )
 }
