@@ -63,7 +63,7 @@ def test_warping_follows_the_flow_and_repeats_the_border():
     np.testing.assert_allclose(inner, np.arange(0.25, 5, 0.5))
 
 
-@pytest.mark.parametrize("fusion", ["levels", "bottom-up"])
+@pytest.mark.parametrize("fusion", ["levels", pytest.param("bottom-up", marks=pytest.mark.slow)])
 def test_the_network_sees_what_it_is_given(fusion):
     config = DepthNetworkConfig(SIZE, BackboneConfig(4, (8, 16), (1, 1)), (8, 8), 8, fusion=fusion)
     network = Network.of(DepthNetwork, config)
@@ -143,6 +143,7 @@ def test_a_fit_writes_a_run_whose_model_lifts_pairs(pairs, fitted):
     assert not list(folder.glob("canvas-*"))
 
 
+@pytest.mark.slow
 def test_pairs_that_do_not_fit_in_memory_are_streamed(pairs, tmp_path):
     result = jnrsfm.fit(pairs, dataclasses.replace(CONFIG, resident=0), out=tmp_path / "run", progress=False)
     assert np.isfinite(result.result.inverse_depth).all()
