@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 from jnrsfm.geometry.mesh.record import edge_table
 
 HIGHEST = jax.lax.Precision.HIGHEST
-SPAN = 16  # pixels that an edge spans at most, of usual templates
+SPAN = 16  # pixels that an edge spans at most, of usual templates; or a quarter of the image
 
 
 class Outline(NamedTuple):
@@ -97,7 +97,7 @@ def coverage(
     height, width = size
     most = len(outline.ends) // 2 if most is None else min(most, len(outline.ends))
     whole = max(size) * lines
-    short = min(whole, max(SPAN * lines, 4))
+    short = min(whole, max(SPAN, max(size) // 4) * lines)
     batch = points.shape[:-2]
     flat = points.reshape(-1, *points.shape[-2:])
 
