@@ -5,8 +5,8 @@
 A ball of about 640 vertices with 16 handles. *deform*: a batch of 64 meshes, forward and backward for A and the
 handles, with the factorisation. *solves*: two triangular solves of the 192 columns of the batch, what a direct solution
 of W V = b costs forward with the factor at hand. *folded*: V = C + D H of the batch. *silhouettes*: 16 meshes at 128
-pixels, forward and backward; *deodr* the same by DEODR where it is installed. In turns, and in process seconds, the least
-of the rounds: what else runs then does not count. A mesh is 1/16 of a call.
+pixels, forward and backward; *deodr* the same by DEODR where it is installed. In turns, and in process seconds, the
+least of the rounds: what else runs then does not count. A mesh is 1/16 of a call.
 """
 
 import time
