@@ -7,8 +7,8 @@ viewing direction and a time of its own: `(phi, w, s) = Psi(u, t)`, `c(t', d) = 
 `(B(t1) - B(t0)) phi`. The static field gives density, colour, and the share b in [0, 1] of each place that is static.
 
 Two kinds. `mlp`: positional encodings and a perceptron, as published. `planes`: features are products of bilinear
-look-ups in planes of space (xy, xz, yz) and of space and time (xt, yt, zt), which a small perceptron decodes; on a
-CPU a gradient costs about a sixth of the perceptron's (measured: `benchmarks/field.py`).
+look-ups in planes of space (xy, xz, yz) and of space and time (xt, yt, zt), which a small perceptron decodes; what a
+gradient of either costs, `benchmarks/field.py` measures.
 
 Source: Wang, thesis, 2022, eq. 6.1-6.3, sec. 6.3.4, 6.5; blending: Li et al., CVPR 2021; planes: Fridovich-Keil et
 al., CVPR 2023.
