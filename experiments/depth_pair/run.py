@@ -103,10 +103,6 @@ def real(seed: int) -> dict[str, Any]:
     }
     for found_of in result.values():  # a flat map has no gradients to scale
         found_of |= {k: None for k, v in found_of.items() if not np.isfinite(v)}
-    np.savez_compressed(
-        HERE / "results" / f"real_{seed}.npz", first=test.first, inverse_depth=q.astype(np.float16),
-        disparity=test.disparity.astype(np.float16), valid=test.valid,
-    )  # fmt: skip
     return {
         "scores": result,
         "train_pairs": len(train),

@@ -71,13 +71,6 @@ class MeshVideo(TrainConfig):
     """Steps of linear warm-up."""
     chunk: int = 20
     """Steps in one dispatch."""
-    batch: int = 16
-    """Images in a step of the network."""
-    network_steps: int = 0
-    """Steps in which an image network learns cameras and handles from the optimised ones, to lift new frames; 0: none,
-    and nothing is lifted."""
-    network_width: int = 24
-    """Channels of its first stage."""
 
     def __post_init__(self):
         """Raise InputError for what cannot work."""
@@ -94,8 +87,7 @@ class MeshVideo(TrainConfig):
         for name in (f.name for f in dataclasses.fields(self) if f.name.endswith("_weight")):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
-        for name in ("camera_steps", "network_steps"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        if self.camera_steps < 0:
+            raise InputError(f"camera_steps is {self.camera_steps}: it must be at least 0")
         if not (self.use_keypoints or self.use_masks):
             raise InputError("use_keypoints and use_masks are both off: there is nothing left to fit to")
