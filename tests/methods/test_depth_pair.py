@@ -122,6 +122,7 @@ def test_labels_of_unknown_slope_and_offset_teach_the_same(pairs):
     np.testing.assert_array_equal(loss(hidden), loss(spoilt))
 
 
+@pytest.mark.slow
 def test_a_fit_writes_a_run_whose_model_lifts_pairs(pairs, fitted):
     result, folder = fitted
     assert isinstance(pairs, FramePairs)
@@ -195,6 +196,7 @@ def video(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_video_becomes_depth_maps_and_metres(fitted, video, tmp_path, capsys):
     out = tmp_path / "depth"
     (tmp_path / "known.csv").write_text("frame,x,y,depth\n0,5,60,2.0\n0,40,5,6.0\n7,50,60,2.1\n11,8,40,3\n")
@@ -216,6 +218,7 @@ def test_a_video_becomes_depth_maps_and_metres(fitted, video, tmp_path, capsys):
     assert main([*argv[:2], "none.mp4", *argv[3:]]) == 2
 
 
+@pytest.mark.slow
 def test_a_stopped_video_goes_on(fitted, video, tmp_path, monkeypatch):
     from jnrsfm.io.depth import folder
     from jnrsfm.io.depth import video as frames
@@ -251,6 +254,7 @@ def test_a_stopped_video_goes_on(fitted, video, tmp_path, monkeypatch):
         np.testing.assert_allclose(a.inverse_depth, b.inverse_depth, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_bad_videos_and_known_depths_are_one_line(fitted, video, tmp_path, capsys):
     import av
 
