@@ -4,7 +4,8 @@
     python -m experiments.student.run NAME ...        these cases, anew
     python -m experiments.student.run --tables        only the README
 
-`rendered_<labels>_<what>_<seed>`: students on rendered people; `teacher_<labels>`: their teacher alone; `prn_<seed>`:
+`rendered_<labels>_<what>_<seed>`: students on 32 rendered people, `many_...`: on 800; `teacher_<labels>`,
+`many_teacher_<labels>`: their teacher alone; `prn_labels`, `prn_images`:
 Procrustean regression through the network, beside `prn` on the labels; `real_<set>`: 2D of real labelled sets, the last
 fifth held out. A result is `results/<case>.json`. Nothing is chosen by 3D.
 """
@@ -30,20 +31,19 @@ from jnrsfm.training import Session
 from jnrsfm.types import LabelledImages
 
 HERE = Path(__file__).resolve().parent
-CLIPS, CLIP, SEEN, OTHERS = (
-    32,
-    150,
-    125,
-    400,
-)  # people, photographs of each, of them trained on; of other people
+SETS = {"rendered": (32, 150, 125), "many": (800, 6, 5)}  # people, photographs of each, of them trained on
+OTHERS = 400  # photographs of other people
 LABELS = {"exact": (0.0, 0.0), "clicked": (0.2, 0.02), "sparse": (0.4, 0.02)}  # missing, noise
 STEPS = 3000
 
 
-def rendered(labels: str, seed: int) -> tuple[sets.Rendered, dict[str, sets.Rendered]]:
+def rendered(
+    labels: str, seed: int, which: str = "rendered"
+) -> tuple[sets.Rendered, dict[str, sets.Rendered]]:
     """Training images with labels spoilt; test images: later ones of the same people, and of other people elsewhere."""
-    made = sets.people(CLIPS * CLIP, 5, clip=CLIP)
-    late = np.arange(CLIPS * CLIP) % CLIP >= SEEN
+    people, clip, seen = SETS[which]
+    made = sets.people(people * clip, 5, clip=clip)
+    late = np.arange(people * clip) % clip >= seen
     train = sets.spoilt(made.select(~late), *LABELS[labels], seed)
     return train, {"later": made.select(late), "others": sets.people(OTHERS, 100)}
 
@@ -56,9 +56,9 @@ def without_labels(images: LabelledImages) -> LabelledImages:
     )
 
 
-def student(labels: str, config: Student, seed: int) -> dict[str, Any]:
+def student(labels: str, config: Student, seed: int, which: str = "rendered") -> dict[str, Any]:
     """Train, and score training and test images."""
-    train, tests = rendered(labels, seed)
+    train, tests = rendered(labels, seed, which)
     found = jnrsfm.fit(train.images, config, seed=seed)
     result = {"train": scores.report(found.reconstruction, train.points3d, train.points2d, train.images)}
     for name, test in tests.items():
@@ -67,9 +67,9 @@ def student(labels: str, config: Student, seed: int) -> dict[str, Any]:
     return result | {"diagnostics": found.diagnostics, "config": to_plain(config)}
 
 
-def teacher(labels: str, seed: int) -> dict[str, Any]:
+def teacher(labels: str, seed: int, which: str = "rendered") -> dict[str, Any]:
     """The teacher of the students on the same labels; there is nothing that it says of new photographs."""
-    train, _ = rendered(labels, seed)
+    train, _ = rendered(labels, seed, which)
     info = METHODS["pnd"]
     found = of_one_size(info, info.config(), train.images.landmarks, seed, Session())
     return {
@@ -106,24 +106,27 @@ def real(name: str, seed: int) -> dict[str, Any]:
 
 def _cases() -> dict[str, Work]:
     """The works by name."""
-    people = f"rendered people, {CLIPS * SEEN} images"
     about = {
         "exact": "exact labels", "clicked": "20 % of the labels missing, noise 2 %",
         "sparse": "40 % of the labels missing, noise 2 %",
     }  # fmt: skip
     cases: dict[str, Work] = {}
-    for labels in LABELS:
-        cases[f"teacher_{labels}"] = Work(
-            people, about[labels], "pnd", lambda labels=labels: teacher(labels, 0)
-        )
-    wanted = [("clicked", s) for s in (0, 1, 2)] + [("exact", 0), ("sparse", 0)]
-    for labels, seed in wanted:
-        for distill in ("depths", "conditional"):
-            config = Student(distill=distill, steps=STEPS, locate="no")  # type: ignore[arg-type]
-            run = lambda labels=labels, config=config, seed=seed: student(labels, config, seed)
-            name = f"rendered_{labels}_{distill}_{seed}"
-            cases[name] = Work(people, f"{about[labels]}; {distill}", "student", run)
+    for which, (count, _, seen) in SETS.items():
+        people = f"{count} rendered people, {count * seen} images"
+        for labels in LABELS:
+            name = f"teacher_{labels}" if which == "rendered" else f"{which}_teacher_{labels}"
+            run = lambda labels=labels, which=which: teacher(labels, 0, which)
+            cases[name] = Work(people, about[labels], "pnd", run)
+        wanted = [("clicked", s) for s in (0, 1, 2)]
+        wanted += [("exact", 0), ("sparse", 0)] if which == "rendered" else []
+        for labels, seed in wanted:
+            for distill in ("depths", "conditional"):
+                config = Student(distill=distill, steps=STEPS, locate="no")  # type: ignore[arg-type]
+                run = lambda args=(labels, config, seed, which): student(*args)
+                name = f"{which}_{labels}_{distill}_{seed}"
+                cases[name] = Work(people, f"{about[labels]}; {distill}", "student", run)
     prn = PrnImages(steps=STEPS, locate="no")
+    people = "32 rendered people, 4000 images"
     cases["prn_labels"] = Work(people, "exact labels, landmarks alone", "prn", lambda: prn_on_labels(0))
     cases["prn_images"] = Work(people, "exact labels", "prn-images", lambda: student("exact", prn, 0))
     for name in sets.REAL:
@@ -140,13 +143,13 @@ def write_tables() -> None:
     percent = lambda part, key: f"{100 * part[key]:.2f}" if key in part else "–"
     keys = ("depth", "mpjpe", "pa_mpjpe")
     tests = ("later", "others")
-    head = ["case", "labels, depth targets", "training: depth", "MPJPE", "PA-MPJPE"]
+    head = ["case", "images", "labels, depth targets", "training: depth", "MPJPE", "PA-MPJPE"]
     for name in tests:
         head += [f"{name}: depth", "MPJPE", "PA-MPJPE", "PCK@0.1"]
     lines = []
     for name, r in rows.items():
         if "train" in r:
-            line = [name, r["setting"], *(percent(r["train"], k) for k in keys)]
+            line = [name, r["set"], r["setting"], *(percent(r["train"], k) for k in keys)]
             for test in tests:
                 line += [percent(r.get(test, {}), k) for k in (*keys, "pck_0.1")]
             lines.append([*line, f"{r['cpu_seconds'] / 60:.1f}"])
