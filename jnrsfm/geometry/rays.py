@@ -36,12 +36,13 @@ def pixel_rays(
 
 
 def project(
-    camera_to_world: Float[Array, "*batch 3 4"],
-    intrinsics: Float[Array, "*batch 3 3"],
-    points: Float[Array, "*batch 3"],
+    camera_to_world: Float[Array, "*#batch 3 4"],
+    intrinsics: Float[Array, "*#batch 3 3"],
+    points: Float[Array, "*#batch 3"],
     least_depth: float = 1e-3,
-) -> Float[Array, "*batch 2"]:
-    """Pixels of world points, the inverse of `pixel_rays`; a depth below `least_depth` counts as that."""
+) -> Float[Array, "*#batch 2"]:
+    """Pixels of world points, the inverse of `pixel_rays`; one camera serves any number of points, and a depth below
+    `least_depth` counts as that."""
     from_eye = points - camera_to_world[..., 3]
     local = (camera_to_world[..., :3] * from_eye[..., :, None]).sum(-2)
     depth = jnp.maximum(local[..., 2], least_depth)

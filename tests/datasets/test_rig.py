@@ -31,7 +31,7 @@ def test_cameras_flow_and_surface_points_agree():
     k, pose = scene.intrinsics[1], scene.camera_to_world[1]
     z = rig.path.depth[1][pixels[:, 1], pixels[:, 0]]
     origin, direction = rays.pixel_rays(
-        *(jnp.asarray(np.repeat(x[None], len(pixels), 0)) for x in (pose, k)), jnp.asarray(pixels)
+        *(jnp.asarray(np.repeat(x[None], len(pixels), 0)) for x in (pose, k)), jnp.asarray(pixels, float)
     )
     np.testing.assert_allclose(origin + z[:, None] * direction, rig.path.carry(1, 1, pixels), atol=1e-4)
 
