@@ -225,7 +225,8 @@ def summarise(quality: Mapping | None) -> tuple[str, str]:
     worst = worst_verdict(quality)
     told = (quality or {}).get("verdict")
     if told:
-        return str(told["word"]), f"{str(told['text']).capitalize()}."
+        text = str(told["text"])
+        return str(told["word"]), f"{text[:1].upper()}{text[1:]}."
     named = ", ".join(c.name for c in checks(quality) if c.verdict == worst)
     if worst == "poor":
         return worst, f"Do not rely on this 3D yet. Poor: {named}."
