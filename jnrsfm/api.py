@@ -20,6 +20,7 @@ from jnrsfm.lifting import TrainedModel as TrainedModel
 from jnrsfm.lifting import lift as lift
 from jnrsfm.methods import METHODS, MethodInfo
 from jnrsfm.report import Contents
+from jnrsfm.result_runs import write_result_report
 from jnrsfm.scenes import DynamicScene
 from jnrsfm.training import Session, hosts
 from jnrsfm.types import LabelledImages, Landmarks, Reconstruction, Result, ResultCode
@@ -275,9 +276,9 @@ def write_run_report(run: str | Path, reference: Reconstruction | None = None) -
     record = runs.read_record(run)
     info = _known(str(record["method"]))
     if info.takes is DynamicScene:
-        return scene_fits.write_scene_report(run, info, record)
+        return write_result_report(run, info, record, scene_fits.TITLE)
     if info.takes is FramePairs:
-        return depth_fits.write_pair_report(run, info, record)
+        return write_result_report(run, info, record, depth_fits.TITLE)
     about = runs.read_quality(run)
     for name in (runs.LANDMARKS_FILE, _result_file(info)):
         if not (run / name).is_file():

@@ -1,20 +1,19 @@
-"""`fit` and the report of methods that make a field of a filmed scene: their runs have no landmarks."""
+"""`fit` of methods that make a field of a filmed scene: their runs have no landmarks."""
 
 import dataclasses
 import time
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from jnrsfm import citations, io, metrics, report, runs
+from jnrsfm import io, metrics
 from jnrsfm.config import to_plain
-from jnrsfm.errors import InputError
 from jnrsfm.methods import Fitted, MethodInfo
-from jnrsfm.report import Contents
+from jnrsfm.pixels import resized
+from jnrsfm.result_runs import keep_result, open_result_run
 from jnrsfm.scenes import DynamicScene, FieldShow, TrajectoryField
-from jnrsfm.training import Session, hosts
+from jnrsfm.training import Session
 
 TITLE = "A scene in motion"
 WIDE = 160  # pixels of the views of the page, at most
@@ -38,15 +37,7 @@ def fit_scene(
     record = {
         "method": info.name, "seed": seed, "images": len(scene), "size": list(scene.size), "config": to_plain(config),
     }  # fmt: skip
-    result_file = io.RESULTS[info.gives].name
-    if folder is not None:
-        if jax.process_index() == 0:
-            if resume:
-                runs.read_record(folder)
-                runs.resume_run(folder, record, [], finished=(folder / result_file).is_file())
-            else:
-                runs.open_run(folder, record)
-        hosts.agreed(True)
+    open_result_run(folder, info, record, resume)
     begun = time.monotonic()
     session = Session(folder, resume=resume, progress=progress)
     train = scene.part("train")
@@ -62,37 +53,10 @@ def fit_scene(
     with session.interruptible():
         field: TrajectoryField = dataclasses.replace(made, show=show_of(made, scene, train, config, session))
     quality = quality_of(field, fitted, warnings)
-    seconds = round(time.monotonic() - begun, 1)
-    contents = Contents(
-        field, history=session.history, quality=quality, settings={**record, "seconds": seconds}, code=fitted.code,
-        title=TITLE, citations=citations.cite(info.name),
-    )  # fmt: skip
+    kept = keep_result(folder, info, record, config, session, fitted, field, quality, begun, TITLE)
     if folder is not None and session.first:
-        field.save(folder / result_file)
-        about = {
-            "seconds": seconds, "code": fitted.code.value, "quality": quality, "diagnostics": fitted.diagnostics,
-        }  # fmt: skip
-        runs.write_json(folder / runs.QUALITY_FILE, about)
-        report.write_report(folder / runs.REPORT_FILE, contents)
         _write_movies(folder, field)
-    return {
-        "result": field, "model": None, "quality": quality, "history": session.history, "config": config,
-        "out": folder, "diagnostics": fitted.diagnostics, "code": fitted.code, "contents": contents,
-    }  # fmt: skip
-
-
-def write_scene_report(run: Path, info: MethodInfo, record: dict[str, Any]) -> Path:
-    """The page of a finished run, again. Raises InputError for an unfinished one."""
-    about = runs.read_quality(run)
-    result_file = io.RESULTS[info.gives].name
-    if not (run / result_file).is_file():
-        raise InputError(f"{run}: holds no {result_file}: the run has not finished (jnrsfm fit --resume)")
-    contents = Contents(
-        io.read_result(run / result_file, info.gives), history=Session(run, resume=True).history,
-        quality=about["quality"], settings={**record, "seconds": about["seconds"]}, code=about["code"], title=TITLE,
-        citations=citations.cite(info.name),
-    )  # fmt: skip
-    return report.write_report(run / runs.REPORT_FILE, contents)
+    return kept
 
 
 def _write_movies(folder: Path, field: TrajectoryField) -> None:
@@ -177,8 +141,8 @@ def show_of(
 
 
 def orbit(field: TrajectoryField, pose: Any, count: int = AROUND) -> np.ndarray:
-    """`(count, 3, 4)` cameras at even steps along the path of the training cameras where it is a path, else on a circle
-    about what `pose` looks at, 25 degrees to either side."""
+    """`(count, 3, 4)` cameras on a circle about what `pose` looks at, 8 degrees to either side, 25 of a scene that is
+    seen from around."""
     pose = np.asarray(pose, np.float64)
     depth = float(2 / (1 / field.bounds).sum(1).mean())
     aim = pose[:, 3] + depth * pose[:, 2]
@@ -225,18 +189,3 @@ def scaled(intrinsics: np.ndarray, size: tuple[int, int], new: tuple[int, int]) 
     k[:2, :2] *= share[:, None]
     k[:2, 2] = (k[:2, 2] + 0.5) * share - 0.5
     return k
-
-
-def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image on `size` (width, height) pixels, each the mean of what it covers."""
-    if image.shape[1::-1] == size:
-        return image
-    rows, columns = (_cover(n, m) for n, m in ((image.shape[0], size[1]), (image.shape[1], size[0])))
-    return np.round(np.einsum("yh,hwc,xw->yxc", rows, image.astype(np.float64), columns)).astype(np.uint8)
-
-
-def _cover(n: int, m: int) -> np.ndarray:
-    """`(m, n)`: the share of each of n pixels in each of m."""
-    edges = np.arange(m + 1) * n / m
-    low, high = np.maximum(edges[:-1, None], np.arange(n)), np.minimum(edges[1:, None], np.arange(n) + 1)
-    return np.maximum(high - low, 0) * m / n

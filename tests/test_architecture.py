@@ -43,15 +43,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"depth_maps", "metrics", "geometry", "scenes", "runs", "types", "pixels", "errors"},
     "citations": {"methods", "types", "errors"},
     "lifting": {"depth_maps", "methods", "io", "inputs", "geometry", "types", "errors"},
-    "scene_fits": {
-        "citations", "report", "methods", "training", "io", "metrics", "scenes", "runs", "config", "types", "errors",
-    },
-    "depth_fits": {
-        "depth_maps", "citations", "report", "methods", "training", "metrics", "io", "runs", "config", "errors",
-    },
+    "result_runs": {"citations", "report", "methods", "training", "io", "runs", "errors"},
+    "scene_fits": {"result_runs", "methods", "training", "io", "metrics", "scenes", "config", "pixels"},
+    "depth_fits": {"result_runs", "depth_maps", "methods", "training", "metrics", "config"},
     "api": {
-        "scene_fits", "scenes", "depth_maps", "depth_fits", "lifting", "citations", "report", "methods", "training",
-        "io", "inputs", "metrics", "geometry", "runs", "config", "types", "pixels", "errors",
+        "result_runs", "scene_fits", "scenes", "depth_maps", "depth_fits", "lifting", "citations", "report", "methods",
+        "training", "io", "inputs", "metrics", "geometry", "runs", "config", "types", "pixels", "errors",
     },
     "demos": {"api", "datasets", "io", "runs", "inputs", "training", "types", "errors"},
     "cli": {

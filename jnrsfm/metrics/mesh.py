@@ -98,11 +98,11 @@ def assess_meshes(landmarks: Landmarks, result: MeshSequence, **_: Any) -> dict[
         for name, value in values.items() if np.isfinite(value)
     ]  # fmt: skip
     words = [str(i["verdict"]) for i in items]
-    word = "poor" if "poor" in words else "fair" if "fair" in words else "good"
-    poor = ", ".join(str(i["name"]).replace("_", " ") for i in items if i["verdict"] == word)
-    text = (
-        f"{word}: {poor}" if word != "good" else "good: the meshes cover what the images show, without force"
-    )
+    word = "poor" if "poor" in words else "fair"
+    reasons = [str(i["name"]).replace("_", " ") for i in items if i["verdict"] == word]
+    # Nothing is held out, so that the best that these figures can say is that nothing speaks against the meshes.
+    reasons = reasons or ["the meshes fit what they were fitted to, and nothing was held out to tell more"]
+    text = f"{word}: {', '.join(reasons)}"
     warnings = ["How far the sides that no frame shows are right, no image tells: they follow the template."]
     verdict = {
         "word": word,
@@ -110,7 +110,7 @@ def assess_meshes(landmarks: Landmarks, result: MeshSequence, **_: Any) -> dict[
         "error": None,
         "low": None,
         "high": None,
-        "reasons": [poor],
+        "reasons": reasons,
         "frames": [],
     }
     return {"verdict": verdict, "items": items, "warnings": warnings}

@@ -99,7 +99,7 @@ def test_a_short_fit_finds_meshes_and_cameras(run):
     assert metrics.vertex_error(np.asarray(result.camera_vertices), camera).mean() < 0.04
     assert np.asarray(result.iou).min() > 0.85
     assert np.asarray(result.score).max() < 1.0  # pixels; the hidden label lies a million pixels away
-    assert found.quality["verdict"]["word"] in ("good", "fair")
+    assert found.quality["verdict"]["word"] == "fair"  # never good: nothing is held out
     assert found.resolved["reflection"] == "template"
     with pytest.raises(InputError, match="MeshSequence"):
         _ = found.reconstruction
