@@ -23,11 +23,13 @@ from experiments.depth_pair import faults, scenes
 from experiments.harness import Work, main_of_works
 from experiments.tables import markdown, replace_between
 from jnrsfm.config import to_plain
+from jnrsfm.depth_maps import ArrayPairs
 from jnrsfm.inputs import at_size
 from jnrsfm.methods import DepthPair
 from jnrsfm.metrics import depth as metrics
 
 HERE = Path(__file__).resolve().parent
+FOLDER = Path(os.environ.get("JNRSFM_DATA", HERE.parents[2] / "shared" / "data")) / "images" / "depth"
 CLIPS, TESTS, STEPS, BATCH = 240, 48, 400, 8
 CONFIG = DepthPair(size=(80, 48), preset="small", steps=STEPS, batch=BATCH, holdout=0.05, chunk=20)
 FRAMES = {"two": "two frames and flow", "same": "the frame twice, no flow", "one": "one frame"}
@@ -61,8 +63,30 @@ def scores(
     return found
 
 
+def row_means(pairs: ArrayPairs, height: int) -> np.ndarray:
+    """`(height,)`: the mean disparity of each row, each image's brought to mean 0 and deviation 1 first; above 0."""
+    total, count = np.zeros(pairs.size[1]), np.zeros(pairs.size[1])
+    for d, valid in zip(pairs.disparity, pairs.valid, strict=True):
+        z = np.where(valid, (d - d[valid].mean()) / max(d[valid].std(), 1e-6), 0)
+        total, count = total + z.sum(1), count + valid.sum(1)
+    rows = total / np.maximum(count, 1)
+    rows = rows[((np.arange(height) + 0.5) * len(rows) / height).astype(int)]
+    return rows - rows.min() + 0.5
+
+
+def beside(q: np.ndarray, rows: np.ndarray, pairs: ArrayPairs) -> dict[str, dict]:
+    """Scores of the network's inverse depth, of one value for each row, and of a flat map, on pairs whose label stands
+    for their inverse depth."""
+    depth = 1 / np.where(pairs.valid, np.maximum(pairs.disparity, 1e-3), 1e-3)
+    guesses = {"network": q, "rows": np.broadcast_to(rows[None, :, None], q.shape), "flat": np.ones_like(q)}
+    result = {n: scores(np.asarray(x, np.float64), depth, valid=pairs.valid) for n, x in guesses.items()}
+    for found in result.values():  # a flat map has no gradients to scale
+        found |= {k: None for k, v in found.items() if not np.isfinite(v)}
+    return result
+
+
 def rendered(loss: str, frames: str, seed: int) -> dict[str, Any]:
-    """Train on rendered pairs, score other scenes."""
+    """Train on rendered pairs, score other scenes; with `nmg` real pairs too, which it has not seen the like of."""
     train, test = scenes.rendered(CLIPS, 1), scenes.rendered(TESTS, 1001)
     config = dataclasses.replace(CONFIG, loss=loss, frames=frames)  # type: ignore[arg-type]
     found = jnrsfm.fit(train.pairs, config, seed=seed, progress=False)
@@ -73,42 +97,32 @@ def rendered(loss: str, frames: str, seed: int) -> dict[str, Any]:
         at_size({**test.pairs.read(i), "valid": test.moves[i]}, config.size)["valid"] for i in range(len(q))
     ]
     depth = np.stack([s["disparity"] for s in small])
+    more = {}
+    if loss == "nmg":
+        names, pairs = scenes.real_pairs(FOLDER, (config.size[0], config.size[1]))
+        rows = row_means(train.pairs, config.size[1])
+        found_q = np.asarray(found.model.lift(pairs).inverse_depth)
+        more = {"real": beside(found_q, rows, pairs), "real_pairs": names}
     return {
         "test": scores(q, depth, np.stack(moves)), "train_pairs": len(train.pairs), "test_pairs": len(q),
-        "heldout": found.diagnostics["criteria"], "config": to_plain(config),
+        "heldout": found.diagnostics["criteria"], "config": to_plain(config), **more,
     }  # fmt: skip
 
 
 def real(seed: int) -> dict[str, Any]:
-    """Train on crops of real scenes, one frame; score scenes that were held out, beside one value for each row (the
-    mean of the training's disparities, each crop's brought to mean 0 and deviation 1) and beside a flat map."""
-    folder = Path(os.environ.get("JNRSFM_DATA", HERE.parents[2] / "shared" / "data")) / "images/depth/stereo"
-    size = (CONFIG.size[0], CONFIG.size[1])
-    train = scenes.stereo_crops(folder, scenes.TRAIN_SCENES, 60, (90, 54), seed)
+    """Train on crops of real scenes and on rendered ones, one frame; score scenes that were held out."""
+    folder, size = FOLDER / "stereo", (CONFIG.size[0], CONFIG.size[1])
+    crops = scenes.stereo_crops(folder, scenes.TRAIN_SCENES, 60, (90, 54), seed)
     test = scenes.stereo_crops(folder, scenes.TEST_SCENES, 1, size, seed)
+    train = scenes.mixed(crops, scenes.rendered(CLIPS, 1).pairs, (90, 54))
     config = dataclasses.replace(CONFIG, frames="one", holdout=0.0)
     found = jnrsfm.fit(train, config, seed=seed, progress=False)
     assert found.model is not None
     q = np.asarray(found.model.lift(test).inverse_depth)
-    total, count = np.zeros(54), np.zeros(54)
-    for d, valid in zip(train.disparity, train.valid, strict=True):
-        z = np.where(valid, (d - d[valid].mean()) / max(d[valid].std(), 1e-6), 0)
-        total, count = total + z.sum(1), count + valid.sum(1)
-    rows = (total / np.maximum(count, 1))[((np.arange(size[1]) + 0.5) * 54 / size[1]).astype(int)]
-    rows = np.broadcast_to((rows - rows.min() + 0.5)[None, :, None], q.shape)
-    depth = 1 / np.where(test.valid, np.maximum(test.disparity, 1e-3), 1e-3)
-    result = {
-        name: scores(np.asarray(x, np.float64), depth, valid=test.valid)
-        for name, x in (("network", q), ("rows", rows), ("flat", np.ones_like(q)))
-    }
-    for found_of in result.values():  # a flat map has no gradients to scale
-        found_of |= {k: None for k, v in found_of.items() if not np.isfinite(v)}
     return {
-        "scores": result,
-        "train_pairs": len(train),
-        "test_scenes": list(scenes.TEST_SCENES),
-        "config": to_plain(config),
-    }
+        "scores": beside(q, row_means(crops, size[1]), test), "train_pairs": len(train),
+        "test_scenes": list(scenes.TEST_SCENES), "config": to_plain(config),
+    }  # fmt: skip
 
 
 def _cases() -> dict[str, Work]:
@@ -125,7 +139,7 @@ def _cases() -> dict[str, Work]:
             )
         cases[f"real_{seed}"] = Work(
             "real stereo scenes, crops",
-            "one frame; two scenes held out",
+            "crops and rendered scenes, one frame; two scenes held out",
             "depth-pair",
             lambda seed=seed: real(seed),
         )
@@ -143,6 +157,11 @@ def _mean(rows: list[dict], key: str) -> str:
     values = [r["test"][key] for r in rows if key in r["test"]]
     spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
     return f"{np.mean(values):.3f}{spread}" if values else "–"
+
+
+def _beside(part: dict[str, dict]) -> list[tuple[str, ...]]:
+    keys = ("nmg", "abs_rel", "silog", "delta_1")
+    return [(who, *("–" if s[k] is None else f"{s[k]:.3f}" for k in keys)) for who, s in part.items()]
 
 
 def write_tables() -> None:
@@ -163,14 +182,19 @@ def write_tables() -> None:
     lines = []
     for name, row in rows.items():
         if name.startswith("real_"):
-            for who, s in row["scores"].items():
-                figures = [s[k] for k in ("nmg", "abs_rel", "silog", "delta_1")]
-                lines.append((name, who, *("–" if v is None else f"{v:.3f}" for v in figures)))
+            lines += [(name, *line) for line in _beside(row["scores"])]
     text = replace_between(
         text,
         "real",
         markdown(("case", "who", "NMG error", "abs rel", "SILog", "delta 1"), lines) if lines else "Not run.",
     )
+    lines = [
+        (name, *line)
+        for name, row in rows.items() if "real" in row
+        for line in _beside(row["real"])
+    ]  # fmt: skip
+    head = ("case", "who", "NMG error", "abs rel", "SILog", "delta 1")
+    text = replace_between(text, "pairs", markdown(head, lines) if lines else "Not run.")
     lines = [
         (r["fault"], r["found"], str(r["shots"]), "yes" if r["right"] else "no")
         for r in rows.get("faults", {}).get("rows", ())

@@ -10,6 +10,8 @@ import numpy as np
 
 from jnrsfm.datasets import RenderedFigures, render_figures
 from jnrsfm.depth_maps import ArrayPairs
+from jnrsfm.inputs import at_size
+from jnrsfm.inputs.flow import flow_between
 from jnrsfm.pixels import read_image
 
 SCRATCH = Path(os.environ.get("JNRSFM_SCRATCH", tempfile.gettempdir())) / "jnrsfm-rendered"
@@ -60,6 +62,55 @@ def rendered(clips: int, seed: int) -> Moving:
         np.ones(depth.shape, bool), clip,
     )  # fmt: skip
     return Moving(pairs, depth, a["mask"][first])
+
+
+def mixed(crops: ArrayPairs, made: ArrayPairs, size: tuple[int, int]) -> ArrayPairs:
+    """Crops and rendered pairs, as single frames of one `size`."""
+    rows = [at_size(made.read(i), size) for i in range(len(made))]
+    a = {name: np.stack([r[name] for r in rows]) for name in ("first", "disparity", "valid")}
+    join = lambda name: np.concatenate([getattr(crops, name), a[name]])
+    first, disparity = join("first"), join("disparity").astype(np.float32)
+    shots = np.concatenate([np.asarray(crops.shots), 1000 + np.asarray(made.shots)])
+    flow = np.zeros((*disparity.shape, 2), np.float32)
+    return ArrayPairs(first, first, disparity, flow, join("valid"), shots)
+
+
+# Two times of a real scene: the folder and name of both, the key of the first time's disparity or depth.
+REAL_PAIRS = (
+    ("motion_stereo", "things", "things_left_0.jpg", "things_left_1.jpg", "disparity_left_0"),
+    ("motion_stereo", "kitti00", "kitti00_left_0.png", "kitti00_left_1.png", "disparity_left_0"),
+    ("rgbd", "room5", "room5_0.jpg", "room5_1.jpg", "depth_raw"),
+    ("rgbd", "room5", "room5_3.jpg", "room5_4.jpg", "depth_raw"),
+    ("rgbd", "office5", "office5_0.jpg", "office5_1.jpg", "depth_raw"),
+    ("rgbd", "office5", "office5_2.jpg", "office5_3.jpg", "depth_raw"),
+    ("rgbd", "tum_desk_pair", "tum_desk_pair_0.jpg", "tum_desk_pair_1.jpg", "depth_raw"),
+)
+
+
+def real_pairs(folder: Path, size: tuple[int, int]) -> tuple[list[str], ArrayPairs]:
+    """Real pairs with known depth, cut in the middle to the aspect of `size` and brought to it; the label is the
+    inverse depth or the disparity. Flow by dense inverse search, at full size."""
+    rows, names = [], []
+    for group, name, one, two, key in REAL_PAIRS:
+        first, second = (read_image(folder / group / n) for n in (one, two))
+        with np.load(folder / group / f"{name}.npz", allow_pickle=False) as file:
+            if key == "depth_raw":
+                raw = file[key]
+                raw = raw[int(one.removesuffix(".jpg").rsplit("_", 1)[1])] if raw.ndim == 3 else raw
+                depth = raw.astype(np.float32) / float(file["depth_scale"])
+                label = np.where(depth > 0, 1 / np.maximum(depth, 1e-6), 0).astype(np.float32)
+            else:
+                label = file[key].astype(np.float32) / float(file["disparity_scale"])
+        flow = flow_between(first, second).move
+        high, wide = label.shape
+        tall, broad = min(high, int(wide * size[1] / size[0])), min(wide, int(high * size[0] / size[1]))
+        top, left = (high - tall) // 2, (wide - broad) // 2
+        cut = lambda x, y=top, u=left, h=tall, w=broad: x[y : y + h, u : u + w]
+        pair = {"first": cut(first), "second": cut(second), "flow": cut(flow), "disparity": cut(label)}
+        rows.append(at_size({**pair, "valid": cut(label) > 0}, size))
+        names.append(f"{name} {one.rsplit('_', 1)[1].split('.')[0]}")
+    a = {k: np.stack([r[k] for r in rows]) for k in rows[0]}
+    return names, ArrayPairs(**a, shot=np.arange(len(rows)))
 
 
 TRAIN_SCENES = ("Art", "Books", "Laundry", "Cones", "Motorcycle", "eth3d_playground")

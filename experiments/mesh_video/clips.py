@@ -23,13 +23,41 @@ SIZE = 128
 TRUE_HANDLES = 24  # of other places and another stiffness than those that are fitted
 UP = {"horse": "z", "tiger": "z", "cow": "y"}
 
-# Points of Horse-30 and the nearest points of the template; the others of either have no partner.
+# Points of Horse-30 and the nearest points of the template that have a name; the others of either have no partner.
 HORSE = {
     "Nearknee": "frontLeftKnee", "Offknee": "frontRightKnee", "Nearfrontfoot": "frontLeftHoof",
     "Offfrontfoot": "frontRightHoof", "Nearhindhock": "backLeftKnee", "Offhindhock": "backRightKnee",
     "Nearhindfoot": "backLeftHoof", "Offhindfoot": "backRightHoof", "Nose": "chin", "Eye": "leftEye",
     "Ischium": "tailStart",
 }  # fmt: skip
+# The rest: a place of the template (left, back, up; as stored) whose nearest vertex is meant. The horse shows its right
+# side. Fetlocks lie three tenths of the way from hoof to knee.
+PLACES = {
+    "Shoulder": (-0.12, -0.5, 0.1), "Midshoulder": (-0.15, -0.4, 0.25), "Elbow": (-0.16, -0.38, -0.07),
+    "Girth": (-0.1, -0.27, -0.12), "Wither": (0.0, -0.33, 0.45), "Hip": (-0.1, 0.4, 0.42),
+    "Stifle": (-0.18, 0.4, -0.05),
+}  # fmt: skip
+FETLOCKS = {
+    f"{side}{end}fetlock": (
+        f"{end.replace('hind', 'back')}{name}Hoof",
+        f"{end.replace('hind', 'back')}{name}Knee",
+    )
+    for side, name in (("Near", "Left"), ("Off", "Right"))
+    for end in ("front", "hind")
+}
+
+
+def horse_keypoints() -> dict[str, int]:
+    """The vertex of each point of Horse-30."""
+    mesh = read_mesh(template("horse"))
+    named = dict(zip(mesh.names or (), np.asarray(mesh.keypoints).tolist(), strict=True))
+    found = {theirs: named[ours] for theirs, ours in HORSE.items()}
+    vertices = np.asarray(mesh.vertices)
+    near = lambda place: int(np.linalg.norm(vertices - np.asarray(place), axis=1).argmin())
+    found |= {name: near(place) for name, place in PLACES.items()}
+    for name, (hoof, knee) in FETLOCKS.items():
+        found[name] = near(0.7 * vertices[named[hoof]] + 0.3 * vertices[named[knee]])
+    return found
 
 
 class Truth(NamedTuple):
@@ -128,10 +156,8 @@ def without(
 
 
 def horse_walk() -> LabelledImages:
-    """The clip, its points under the template's names where they have one."""
-    images = io.read_images(DATA / "horse_walk.npz")
-    names = tuple(HORSE.get(n, n) for n in images.landmarks.names)
-    return dataclasses.replace(images, landmarks=images.landmarks.replace(names=names))
+    """The clip with all of its points."""
+    return io.read_images(DATA / "horse_walk.npz")
 
 
 def horses_masked() -> LabelledImages:
@@ -139,29 +165,40 @@ def horses_masked() -> LabelledImages:
     return io.read_images(DATA / "horses_masked.npz")
 
 
+TRUNK = (
+    "Wither", "Hip", "Ischium", "Stifle", "Girth", "Elbow", "Shoulder", "Midshoulder",
+)  # fmt: skip
+NECK = ("Wither", "Midshoulder", "Eye")
+
+
 def walker_masks(images: LabelledImages) -> list[np.ndarray]:
-    """Masks of a clip before a camera that stands still, to score by: what differs from the median image, near the
-    labelled points. No mesh has a part in it."""
+    """Masks of the dark horse before a camera that stands still, to score by: what is darker than shadows on the
+    ground, differs from the median image and lies near the skeleton of *all* labelled points, with the hulls of trunk
+    and neck, which are as dark as the trees behind them. No mesh has a part in it; looked at."""
     import cv2
 
     frames = np.stack([images.pixels.read(i) for i in range(len(images))]).astype(np.int32)
     still = np.median(frames[:: max(1, len(frames) // 80)], axis=0)
     edges, masks = np.asarray(images.landmarks.edges), []
+    names = images.landmarks.names or ()
     for i, frame in enumerate(frames):
         visible, points = np.asarray(images.landmarks.visible[i]), np.asarray(images.landmarks.points2d[i])
-        drawn = np.zeros(frame.shape[:2], np.uint8)
+        drawn, hulls = np.zeros(frame.shape[:2], np.uint8), np.zeros(frame.shape[:2], np.uint8)
+        if visible.sum() < 2:
+            masks.append(drawn > 0)
+            continue
         for a, b in edges.tolist():
             if visible[a] and visible[b]:
-                ends = [tuple(np.round(points[k]).astype(int).tolist()) for k in (a, b)]
-                cv2.line(drawn, *ends, 255, 3)
-        size = max(float(np.ptp(points[visible], axis=0).max()), 8.0) if visible.sum() > 1 else 8.0
-        away = (
-            ndimage.distance_transform_edt(drawn == 0) / size if drawn.any() else np.full(drawn.shape, np.inf)
-        )
+                cv2.line(drawn, *[tuple(np.round(points[k]).astype(int).tolist()) for k in (a, b)], 255, 2)
+        for part in (TRUNK, NECK):
+            corners = [points[k] for k, n in enumerate(names) if n in part and visible[k]]
+            if len(corners) > 2:
+                hull = cv2.convexHull(np.round(np.array(corners)).astype(np.int32))
+                cv2.fillConvexPoly(hulls, hull, 255)
+        away = ndimage.distance_transform_edt((drawn == 0) & (hulls == 0))
+        away = away / max(float(np.ptp(points[visible], axis=0).max()), 8.0)
         change = ndimage.gaussian_filter(np.abs(frame - still).sum(-1).astype(float), 1.0)
-        mask = ((change > 45) & (away < 0.11)) | (away < 0.02)
-        whole = ndimage.binary_fill_holes(
-            ndimage.binary_closing(mask, iterations=3)
-        )  # dark coat before a dark tree
-        masks.append(largest_piece(ndimage.binary_opening(whole)) if mask.any() else mask)
+        dark = ndimage.gaussian_filter(frame.sum(-1).astype(float), 0.7) < 150
+        mask = (dark & (change > 30) & (away < 0.08)) | (away < 0.012)
+        masks.append(largest_piece(ndimage.binary_opening(ndimage.binary_closing(mask))))
     return masks

@@ -36,7 +36,7 @@ WALK = RenderedFigures(
     images=24, clip=24, size=(128, 96), fps=24.0, travel=True, occluders=0.0, rooms=1.0, fill=(0.85, 0.85),
     distance=(2.0, 2.0), off_centre=0.0, roll=0.0, turning=0.0, flow=True, elevation=(8.0, 8.0),
 )  # fmt: skip
-STEPS = 800  # of the rendered walk
+STEPS, LEGO = 800, 2000  # of the rendered walk and of the hand; of lego
 VIEWS = 12  # held-out images that are scored, of 264
 SHELF = 4  # times smaller than the photographs of the hand
 
@@ -130,7 +130,7 @@ def _cases() -> dict[str, Work]:
         lambda: rendered(base, 0, False),
     )
     cases["walk_paths"] = Work("rendered walk", "rivals without a field", "none", rivals)
-    cases["lego"] = Work("lego", "small preset", "trajectory-field", lambda: lego(change(variant="full"), 0))
+    cases["lego"] = Work("lego", "small preset", "trajectory-field", lambda: lego(change(steps=LEGO), 0))
     small = change(downscale=SHELF)
     for name in ("full", "static"):
         settings = dataclasses.replace(small, variant=name)  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ def _pairs(valid: Masks, k: int, axis: int) -> Bool[Array, "image _ _"]:
 
 def anchor(log_depth: Maps) -> Each:
     """Squared mean of the log depth of each image: `nmg` leaves slope and offset of the inverse depth free, and what is
-    free drifts; a small weight (1e-3) holds it."""
+    free drifts; a small weight holds it."""
     return jnp.mean(log_depth, (1, 2)) ** 2
 
 

@@ -58,7 +58,7 @@ class DepthPair(TrainConfig):
     """What depth is compared with disparity by."""
     through_scale: bool = True
     """The gradient of nmg goes through its scale too; otherwise the scale is a number."""
-    anchor_weight: float = 1e-3
+    anchor_weight: float = 0.03
     """Weight that holds what nmg leaves free: the mean of the log depth of each image near 0, its standard deviation
     near `contrast`."""
     contrast: float = 0.5

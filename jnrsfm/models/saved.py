@@ -69,7 +69,7 @@ class NetworkModel:
 
     def save(self, path: Path) -> None:
         """Write parameters and settings to one npz, beside and then renamed."""
-        arrays = {_key(k): np.asarray(v) for k, v in jax.tree.leaves_with_path(self.params)}
+        arrays = packed(self.params)
         normalizer = _fields(self.normalizer)
         covariance = normalizer.pop("covariance")
         if covariance is not None:
@@ -92,10 +92,7 @@ class NetworkModel:
                     raise ValueError(f"it is one of {method}")
                 network = cls.network_of(about.pop("network"))
                 normalizer = Normalizer(**about.pop("normalizer"), covariance=file.get("covariance"))
-                like = jax.eval_shape(lambda: cls.blank(network))
-                params = jax.tree_util.tree_map_with_path(
-                    lambda k, leaf: jnp.asarray(file[_stored(file, k)], leaf.dtype).reshape(leaf.shape), like
-                )
+                params = unpacked(file, jax.eval_shape(lambda: cls.blank(network)))
                 return cls(network=network, params=params, normalizer=normalizer, **about)
         except (
             Exception
@@ -104,6 +101,18 @@ class NetworkModel:
             raise InputError(
                 f"{path}: not a model of {cls.METHOD} ({reason}): fit again, or name another run"
             ) from error
+
+
+def packed(params: Any) -> dict[str, np.ndarray]:
+    """The leaves of a pytree by the keys that they have in a file."""
+    return {_key(k): np.asarray(v) for k, v in jax.tree.leaves_with_path(params)}
+
+
+def unpacked(file: Any, like: Any) -> Any:
+    """What `packed` wrote, of the structure, shapes and types of `like`. KeyError for a leaf that is not there."""
+    return jax.tree_util.tree_map_with_path(
+        lambda k, leaf: jnp.asarray(file[_stored(file, k)], leaf.dtype).reshape(leaf.shape), like
+    )
 
 
 def _key(path) -> str:

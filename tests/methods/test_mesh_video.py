@@ -14,9 +14,10 @@ import jnrsfm
 from jnrsfm import io, report
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.mesh import MeshSequence, handle_model, rasterise, read_mesh
+from jnrsfm.inputs.crops import PatchMap, Squares
 from jnrsfm.inputs.masks import mask_by_guess, mask_targets
 from jnrsfm.methods import MeshVideo
-from jnrsfm.methods.mesh_video import stages
+from jnrsfm.methods.mesh_video import network, stages
 from jnrsfm.methods.mesh_video.clip import evidence_of
 from jnrsfm.methods.mesh_video.fitting import best_paths, rotation_of, sampled
 from jnrsfm.metrics import assess
@@ -78,7 +79,10 @@ def template(tmp_path_factory):
 
 
 def settings(template, **more):
-    few = {"handles": 6, "size": 32, "coarse": 32, "camera_steps": 20, "steps": 40, "rounds": 1, "cameras": 2}
+    few = {
+        "handles": 6, "size": 32, "coarse": 32, "camera_steps": 20, "steps": 40, "rounds": 1, "cameras": 2,
+        "backbone": "tiny", "patch": 32, "network_steps": 0,
+    }  # fmt: skip
     return MeshVideo(template=str(template), **{**few, **more})
 
 
@@ -86,7 +90,8 @@ def settings(template, **more):
 def run(template, tmp_path_factory):
     images, camera, turn = clip()
     out = tmp_path_factory.mktemp("run") / "run"
-    return jnrsfm.fit(images, settings(template), out=out, progress=False), images, camera, turn, out
+    config = settings(template, network_steps=200, network_holdout=0.0)
+    return jnrsfm.fit(images, config, out=out, progress=False), images, camera, turn, out
 
 
 @pytest.mark.slow
@@ -188,6 +193,78 @@ def test_lift_by_refinement(run):
         found.model.lift(images.landmarks)
 
 
+@pytest.mark.slow
+def test_the_network_alone_gives_meshes(run):
+    """Boxes and nothing else: far nearer to what the optimisation found than its mean mesh is."""
+    fitted, images, _, turn, out = run
+    blind = np.zeros_like(np.asarray(images.landmarks.visible))
+    sides = [np.nonzero(images.masks.read(i)[..., 0] > 127) for i in range(FRAMES)]
+    boxes = np.array([(x.min(), y.min(), x.max(), y.max()) for y, x in sides], float)
+    landmarks = images.landmarks.replace(visible=blind)
+    bare = dataclasses.replace(images, masks=None, landmarks=landmarks, boxes=boxes)
+    lifted = jnrsfm.load(out).lift(bare)
+    assert not np.asarray(lifted.known).any()
+    assert np.isnan(np.asarray(lifted.iou)).all()
+    found = np.asarray(fitted.result.camera_vertices)
+    error = metrics.vertex_error(np.asarray(lifted.camera_vertices), found).mean()
+    assert error < 0.7 * metrics.vertex_error(np.broadcast_to(found.mean(0), found.shape), found).mean()
+    assert metrics.camera_error(np.asarray(lifted.cameras.rotations), turn).mean() < 20
+
+
+def test_the_network_learns_what_the_camera_sees():
+    """The target is the mesh as the camera sees it, in sides of the patch; turned with the patch, its codes turn."""
+    model = handle_model(SOLID, 6)
+    rng = np.random.default_rng(2)
+    turns = np.linalg.qr(rng.normal(size=(3, 3, 3)))[0]
+    turns = turns * np.linalg.det(turns)[:, None, None]
+    params = {
+        "handles": 0.1 * rng.normal(size=(3, 6, 3)).astype(np.float32),
+        "quaternions": stages.quaternion_of(turns)[:, None],
+        "sizes": np.log([[0.3], [0.4], [0.2]]).astype(np.float32),
+        "shifts": rng.normal(0, 0.1, (3, 1, 2)).astype(np.float32),
+    }
+    codes = network.of_params(params)
+    there = np.asarray(network.seen(model, model.basis, codes))
+    side, centre = np.array([40.0, 50, 60]), rng.normal(30, 5, (3, 2))
+    shift = np.concatenate([centre + side[:, None] * params["shifts"][:, 0], np.zeros((3, 1))], 1)
+    cameras = Cameras(
+        turns.astype(np.float32), shift.astype(np.float32), (side * np.exp(params["sizes"][:, 0])).astype(np.float32),
+        model="weak-perspective",
+    )  # fmt: skip
+    vertices = model.rest + np.einsum("vk,fkj->fvj", model.basis, params["handles"])
+    pixels = np.asarray(cameras.project(vertices.astype(np.float32)))
+    np.testing.assert_allclose(Squares(centre, side).to_pixels(there[..., :2]), pixels, atol=1e-3)
+    objective = network.Objective(
+        network.network_of(MeshVideo(handles=6, backbone="tiny")), model, model.basis
+    )
+    np.testing.assert_allclose(objective.distance(codes, jnp.asarray(there)), 0, atol=1e-5)
+    farther = there + np.array([0, 0, 7.0], np.float32)  # one camera does not see how far
+    np.testing.assert_allclose(objective.distance(codes, jnp.asarray(farther)), 0, atol=1e-5)
+    angle, scale = 0.6, 1.3
+    c, s = np.cos(angle), np.sin(angle)
+    plane = np.array([[c, -s], [s, c]], np.float32)
+    away = np.array([0.1, -0.2], np.float32)
+    maps = PatchMap(
+        *(jnp.broadcast_to(jnp.asarray(x), (3, *np.shape(x))) for x in (scale * plane, away, scale, False))
+    )
+    turned = np.zeros((3, 3), np.float32)
+    turned[:2, :2], turned[2, 2] = plane, 1
+    moved = codes._replace(
+        rotations=turned @ np.asarray(codes.rotations), sizes=codes.sizes + np.log(scale),
+        shifts=scale * (np.asarray(codes.shifts) - away) @ plane.T,
+    )  # fmt: skip
+    target = maps.to_patch(jnp.asarray(there), jnp.arange(there.shape[1]))
+    np.testing.assert_allclose(objective.distance(moved, target), 0, atol=1e-5)
+
+
+@pytest.mark.fast
+def test_frames_held_out_of_the_network():
+    held = network.held_out(40, 0.1)
+    assert held.sum() == 4
+    assert (np.flatnonzero(held) == [18, 19, 38, 39]).all()
+    assert not network.held_out(40, 0.0).any()
+
+
 @pytest.mark.fast
 def test_what_cannot_be_fitted_gives_one_line(template, tmp_path):
     images, _, _ = clip(labels=False, masks=False)
@@ -201,6 +278,9 @@ def test_what_cannot_be_fitted_gives_one_line(template, tmp_path):
         {"size": 4},
         {"mask_weight": -1.0},
         {"use_masks": False, "use_keypoints": False},
+        {"network_steps": -1},
+        {"network_holdout": 1.0},
+        {"patch": 50},
     ):
         with pytest.raises(InputError):
             MeshVideo(**bad)

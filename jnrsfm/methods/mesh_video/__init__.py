@@ -3,8 +3,8 @@ r"""Moving meshes from video: a template that follows an object by handles, fitt
 For every frame a weak-perspective camera and the displacements of a few handles are found by their images, all frames
 of a clip at once: keypoints where there are some, masks (given, or made from the keypoints), and the optical flow
 between frames, which the projected surface must follow. Without keypoints, eight cameras around the object are tried
-for each frame (`stages`, `fitting`). The same optimisation refines unseen frames: their masks, keypoints and flow, by
-the template and handles of the run.
+for each frame (`stages`, `fitting`). An image network then learns what was found (`network`): it gives the mesh of a
+new image at once, and where that has a mask or keypoints, the same optimisation refines it from there.
 
 Source: Kokkinos and Kokkinos, Learning monocular 3D reconstruction of articulated categories from motion, CVPR 2021.
 Departures: keypoints give the first cameras by resection from the template, which has them, in place of rigid structure
@@ -24,8 +24,11 @@ from jnrsfm.errors import InputError
 from jnrsfm.geometry.mesh import MeshSequence, TriangleMesh, handle_model, read_mesh
 from jnrsfm.geometry.mesh.handles import HandleModel
 from jnrsfm.methods.base import Fitted, MethodInfo
+from jnrsfm.methods.mesh_video import network
 from jnrsfm.methods.mesh_video.settings import MeshVideo as MeshVideo
 from jnrsfm.methods.mesh_video.stages import optimise, sequence_of
+from jnrsfm.methods.recipe import Stream
+from jnrsfm.models.saved import packed, unpacked
 from jnrsfm.runs import write_arrays
 from jnrsfm.training import Session
 from jnrsfm.types import LabelledImages
@@ -33,7 +36,8 @@ from jnrsfm.types import LabelledImages
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MeshModel:
-    """A template with its handles and the settings of its run: lifts new frames by refinement on their evidence."""
+    """A template with its handles, the settings of its run, and the image network that was trained on its result (None
+    without one): lifts new frames by the network, refined on the evidence that they have."""
 
     METHOD = "mesh-video"
     TAKES = LabelledImages
@@ -41,6 +45,7 @@ class MeshModel:
     mesh: TriangleMesh
     handles: HandleModel
     config: MeshVideo
+    params: Any = None
 
     @property
     def camera(self) -> str:
@@ -48,8 +53,14 @@ class MeshModel:
         return "weak-perspective"
 
     def lift(self, images: LabelledImages) -> MeshSequence:  # type: ignore[override]
-        """Meshes of new frames, which need masks or keypoints. Raises InputError where they have neither."""
-        done = optimise(images, self.mesh, self.handles, self.config, 0, Session())
+        """Meshes of new frames. Those with a mask or keypoints are refined; others are what the network says of their
+        box (`images.boxes`, that of a neighbour, or the whole image). Raises InputError where there is nothing to go by
+        and no network."""
+        guess = None
+        if self.params is not None:
+            structure = network.network_of(self.config)
+            guess = lambda where: network.predict(structure, self.params, images, where)
+        done = optimise(images, self.mesh, self.handles, self.config, 0, Session(), guess)
         return sequence_of(images, self.mesh, self.handles, done)
 
     def save(self, path: Path) -> None:
@@ -59,7 +70,8 @@ class MeshModel:
         if self.mesh.keypoints is not None:
             arrays["keypoint_vertices"] = self.mesh.keypoints
         about = {"method": self.METHOD, "names": self.mesh.names, "config": to_plain(self.config)}
-        write_arrays(path, {"about": np.array(json.dumps(about)), **arrays})
+        about["network"] = self.params is not None
+        write_arrays(path, {"about": np.array(json.dumps(about)), **arrays, **packed(self.params)})
 
     @classmethod
     def load(cls, path: Path) -> "MeshModel":
@@ -73,7 +85,12 @@ class MeshModel:
                 names = None if about["names"] is None else tuple(about["names"])
                 points = file["keypoint_vertices"] if "keypoint_vertices" in file.files else None
                 mesh = TriangleMesh(file["vertices"], file["faces"], points, names)
-                return cls(mesh, handles, from_plain(about["config"], MeshVideo(), str(path)))
+                config = from_plain(about["config"], MeshVideo(), str(path))
+                params = None
+                if about.get("network"):
+                    structure = network.network_of(config)
+                    params = unpacked(file, jax.eval_shape(lambda: structure.init(jax.random.key(0))[0]))
+                return cls(mesh, handles, config, params)
         except Exception as error:  # a damaged file raises of every kind
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
             raise InputError(
@@ -98,7 +115,15 @@ def fit(images: LabelledImages, camera: str, config: MeshVideo, seed: int, sessi
         "mean_iou": _mean(result.iou),
         "keypoint_distance": _mean(result.score),
     }
-    model = MeshModel(mesh, handles, config)
+    params = None
+    if config.network_steps:
+        key = jax.random.fold_in(jax.random.key(seed), Stream.SEARCH)
+        where, known, basis = done.evidence.where, done.evidence.known, np.asarray(result.basis)
+        _, params, errors = network.train(
+            images, where, done.params, known, handles, basis, config, key, session
+        )
+        about |= errors
+    model = MeshModel(mesh, handles, config, params)
     return Fitted(result, model, diagnostics=jax.tree.map(lambda x: x, about))  # type: ignore[arg-type]
 
 

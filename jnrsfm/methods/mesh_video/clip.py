@@ -70,8 +70,9 @@ def shared_points(images: LabelledImages, mesh: TriangleMesh) -> tuple[np.ndarra
     return found[:, 0], found[:, 1]
 
 
-def evidence_of(images: LabelledImages, mesh: TriangleMesh, config: Any) -> Evidence:
-    """Masks, shared keypoints and squares. Raises InputError where there is neither a mask nor keypoints to go by."""
+def evidence_of(images: LabelledImages, mesh: TriangleMesh, config: Any, needed: bool = True) -> Evidence:
+    """Masks, shared keypoints and squares. Where it is `needed`, raises InputError if there is neither a mask nor
+    keypoints to go by."""
     n = len(images)
     keypoints, columns = shared_points(images, mesh)
     if not config.use_keypoints:
@@ -85,7 +86,7 @@ def evidence_of(images: LabelledImages, mesh: TriangleMesh, config: Any) -> Evid
         masks = [m if m is not None and m.sum() >= 16 else None for m in masks]
     has = np.array([m is not None for m in masks])
     known = has | enough
-    if not known.any():
+    if needed and not known.any():
         shared = (
             "" if mesh.keypoints is None else f", and names of keypoints as the template has ({_some(mesh)})"
         )
@@ -93,7 +94,7 @@ def evidence_of(images: LabelledImages, mesh: TriangleMesh, config: Any) -> Evid
             "mesh-video: no frame has a mask or 5 keypoints that the template has: give masks (--option masks=FOLDER) "
             f"or keypoints (--option landmarks=FILE, keypoints=FILE.yaml){shared}"
         )
-    boxes = np.full((n, 4), np.nan)
+    boxes = np.full((n, 4), np.nan) if images.boxes is None else np.array(images.boxes, np.float64)
     for i in np.flatnonzero(known):
         mask = masks[i]
         if mask is not None:
@@ -101,12 +102,18 @@ def evidence_of(images: LabelledImages, mesh: TriangleMesh, config: Any) -> Evid
             boxes[i] = x.min(), y.min(), x.max(), y.max()
         else:
             p = points[i, visible[i]]
-            low, high = p.min(0), p.max(0)
-            grow = 0.1 * (high - low).max()
-            boxes[i] = *(low - grow), *(high + grow)
-    nearest = np.flatnonzero(known)[np.abs(np.arange(n)[:, None] - np.flatnonzero(known)).argmin(1)]
-    where = squares(boxes[nearest], np.asarray(images.pixels.sizes))
+            boxes[i] = around_points(np.concatenate([p.min(0), p.max(0)]))
+    boxed = np.flatnonzero(np.isfinite(boxes).all(1))
+    if len(boxed):  # frames without one have that of their neighbour in time
+        boxes = boxes[boxed[np.abs(np.arange(n)[:, None] - boxed).argmin(1)]]
+    where = squares(boxes, np.asarray(images.pixels.sizes))
     return Evidence(masks, keypoints, columns, where, known, enough, False)
+
+
+def around_points(boxes: np.ndarray) -> np.ndarray:
+    """Boxes `(*batch, 4)` of keypoints, a tenth of the longer side wider each way: the object reaches beyond."""
+    grow = 0.1 * (boxes[..., 2:] - boxes[..., :2]).max(-1, keepdims=True)
+    return boxes + grow * np.array([-1, -1, 1, 1])
 
 
 def _some(mesh: TriangleMesh) -> str:

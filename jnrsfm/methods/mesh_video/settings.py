@@ -5,6 +5,7 @@ from typing import Literal
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.mesh.laplacian import LaplacianKind
+from jnrsfm.models.vision import BackboneConfig
 from jnrsfm.training import TrainConfig
 
 Axis = Literal["x", "y", "z", "-x", "-y", "-z"]
@@ -63,6 +64,16 @@ class MeshVideo(TrainConfig):
     """Weight of the squared step of the handles from frame to frame."""
     rest_weight: float = 0.05
     """Weight of the squared displacement of the handles."""
+    network_steps: int = 600
+    """Steps of the image network, which learns what was found and gives meshes of new images; 0: no network."""
+    network_rate: float = 5e-3
+    """Peak rate of the network."""
+    network_holdout: float = 0.1
+    """Share of the frames that the network does not see, in blocks of two, to measure its error."""
+    backbone: Literal["tiny", "small", "medium", "large"] = "small"
+    """Backbone of the network: small for a CPU, medium or large for an accelerator."""
+    patch: int = 64
+    """Side of the patch that the network sees, in pixels."""
     camera_rate: float = 0.02
     """Rate of the cameras."""
     learning_rate: float = 0.01
@@ -87,7 +98,13 @@ class MeshVideo(TrainConfig):
         for name in (f.name for f in dataclasses.fields(self) if f.name.endswith("_weight")):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
-        if self.camera_steps < 0:
-            raise InputError(f"camera_steps is {self.camera_steps}: it must be at least 0")
+        for name in ("camera_steps", "network_steps"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
+        if not self.network_rate > 0 or not 0 <= self.network_holdout < 1:
+            raise InputError("network_rate must be above 0, network_holdout at least 0 and below 1")
+        stride = BackboneConfig.preset(self.backbone).stride
+        if self.patch < stride or self.patch % stride:
+            raise InputError(f"patch is {self.patch}: it must divide by {stride}, the stride of the backbone")
         if not (self.use_keypoints or self.use_masks):
             raise InputError("use_keypoints and use_masks are both off: there is nothing left to fit to")

@@ -1,6 +1,7 @@
 """The order of an optimisation: where cameras begin, which are kept, when handles move; and the result of it."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from jnrsfm.geometry.mesh import MeshSequence, TriangleMesh, rasterise
 from jnrsfm.geometry.mesh.handles import HandleModel
 from jnrsfm.geometry.pose import solve_onp
+from jnrsfm.inputs.crops import Squares
 from jnrsfm.inputs.masks import mask_by_guess
 from jnrsfm.losses import mesh as losses
 from jnrsfm.methods.mesh_video.clip import LEAST_POINTS, Clip, Evidence, clip_of, evidence_of, with_masks
@@ -227,11 +229,14 @@ def optimise(
     config: MeshVideo,
     seed: int,
     session: Session,
+    guess: Callable[[Squares], Params] | None = None,
 ) -> Optimised:
-    """Cameras and handles of all frames: from keypoints where there are some, else from cameras all around. Where
-    keypoints stand alone, the mesh that they give is the guess from which masks are made. Raises InputError where there
-    is nothing to go by."""
-    evidence = evidence_of(images, mesh, config)
+    """Cameras and handles of all frames: from keypoints where there are some, else from the `guess` of what lies in the
+    squares, if there is one, else from cameras all around. Where keypoints stand alone, the mesh that they give is the
+    guess from which masks are made. Frames with nothing to go by keep the guess, or lie between their neighbours.
+    Raises InputError where there is nothing to go by at all."""
+    evidence = evidence_of(images, mesh, config, needed=guess is None)
+    guessed = None if guess is None else guess(evidence.where)
     by_points = bool(evidence.told.any())
     make = by_points and config.use_masks and images.masks is None
     diagnostics: dict[str, Any] = {}
@@ -252,10 +257,14 @@ def optimise(
         params = {**work.shape, **cameras_of_keypoints(model, clip, evidence.keypoints)}
         params, _ = work.phase("cameras", params, clip, config.camera_steps, 0.0, 0.0)
     elif params is None:
-        params = work.multiplex()
-    params = work.shapes(params, clip)
+        params = work.multiplex() if guessed is None else {**work.shape, **guessed}
     known = evidence.known
-    if not known.all():
+    if known.any():
+        params = work.shapes(params, clip)
+    if guessed is not None:
+        pick = lambda a, b: np.where(known.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+        params = params | {k: pick(params[k], guessed[k]) for k in guessed}
+    elif not known.all():
         q = continuous(params["quaternions"][:, 0].copy())
         params = params | {
             "quaternions": continuous(between(known, q))[:, None], "sizes": between(known, params["sizes"]),
