@@ -110,12 +110,14 @@ def rendered(loss: str, frames: str, seed: int) -> dict[str, Any]:
 
 
 def real(seed: int) -> dict[str, Any]:
-    """Train on crops of real scenes and on rendered ones, one frame; score scenes that were held out."""
+    """Train on crops of real scenes and on rendered ones, one frame; score scenes that were held out. Few crops among
+    many rendered frames, and strong colours: by cross-validation within the training scenes, what is left of the
+    variance of disparity is 0.75 with 60 crops of each alone, 0.51 with rendered frames, 0.45 with 15 crops."""
     folder, size = FOLDER / "stereo", (CONFIG.size[0], CONFIG.size[1])
-    crops = scenes.stereo_crops(folder, scenes.TRAIN_SCENES, 60, (90, 54), seed)
+    crops = scenes.stereo_crops(folder, scenes.TRAIN_SCENES, 15, (90, 54), seed)
     test = scenes.stereo_crops(folder, scenes.TEST_SCENES, 1, size, seed)
     train = scenes.mixed(crops, scenes.rendered(CLIPS, 1).pairs, (90, 54))
-    config = dataclasses.replace(CONFIG, frames="one", holdout=0.0)
+    config = dataclasses.replace(CONFIG, frames="one", holdout=0.0, colour=0.5)
     found = jnrsfm.fit(train, config, seed=seed, progress=False)
     assert found.model is not None
     q = np.asarray(found.model.lift(test).inverse_depth)

@@ -6,6 +6,7 @@ import json
 import struct
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,15 +15,16 @@ import jnrsfm
 from jnrsfm import io, report
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.mesh import MeshSequence, handle_model, rasterise, read_mesh
-from jnrsfm.inputs.crops import PatchMap, Squares
+from jnrsfm.inputs.crops import PatchMap, Squares, canvases, patches, unmoved
 from jnrsfm.inputs.masks import mask_by_guess, mask_targets
 from jnrsfm.methods import MeshVideo
-from jnrsfm.methods.mesh_video import network, stages
+from jnrsfm.methods.mesh_video import network, segmenting, stages
 from jnrsfm.methods.mesh_video.clip import evidence_of
 from jnrsfm.methods.mesh_video.fitting import best_paths, rotation_of, sampled
 from jnrsfm.metrics import assess
 from jnrsfm.metrics import mesh as metrics
 from jnrsfm.pixels import ArrayPixels
+from jnrsfm.training import Session
 from jnrsfm.types import Cameras, LabelledImages, Landmarks
 
 NEEDED = ("robust_laplacian", "potpourri3d", "cv2", "PIL")
@@ -255,6 +257,43 @@ def test_the_network_learns_what_the_camera_sees():
     )  # fmt: skip
     target = maps.to_patch(jnp.asarray(there), jnp.arange(there.shape[1]))
     np.testing.assert_allclose(objective.distance(moved, target), 0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_frames_without_a_mask_get_one():
+    """A dark lump on a light wall: ten frames have masks, the others get them, through patches and back to pixels."""
+    images, _, _ = clip()
+    images = images.select(np.tile(np.arange(FRAMES), 3))
+    masks = np.stack([images.masks.read(i)[..., 0] > 127 for i in range(len(images))])
+    given = [m if i < 10 else None for i, m in enumerate(masks)]
+    shown = [
+        np.repeat(255 * (m if i < 10 else 0 * m)[..., None].astype(np.uint8), 3, -1)
+        for i, m in enumerate(masks)
+    ]
+    partly = dataclasses.replace(images, masks=ArrayPixels(np.stack(shown)))
+    config = MeshVideo(backbone="tiny", patch=32, mask_steps=80)
+    found = evidence_of(partly, SOLID, config, needed=False)
+    assert [m is not None for m in found.masks] == [g is not None for g in given]
+    full = stages.segmented(partly, found, config, jax.random.key(0), Session())
+    assert full.known.all()
+    assert metrics.iou(np.stack(full.masks[10:]), masks[10:]).min() > 0.8
+    for few in (MeshVideo(mask_steps=0), MeshVideo(use_masks=False)):
+        assert stages.segmented(partly, found, few, jax.random.key(0), Session()) is found
+
+
+@pytest.mark.fast
+def test_masks_come_back_to_where_they_were_cut():
+    mask = np.zeros((60, 90), bool)
+    mask[20:41, 30:62] = True
+    where = Squares(np.array([[45.5, 30.5]]), np.array([48.0]))
+    picture = np.repeat(255 * mask[..., None].astype(np.uint8), 3, -1)
+    none = Landmarks(np.zeros((1, 0, 2), np.float32), np.zeros((1, 0), bool))
+    canvas = canvases(LabelledImages(ArrayPixels(picture[None]), none), where, 48)
+    patch = np.asarray(patches(jnp.asarray(canvas), unmoved((1,)), 48))[0, ..., 0] / 255
+    assert metrics.iou(segmenting._placed(patch, where.centre[0], 48.0, mask.shape), mask) > 0.97
+    wanted = jnp.asarray(mask[None].astype(np.float32))
+    assert segmenting.missed(wanted, wanted)[0] < 1e-6
+    assert segmenting.missed(1 - wanted, wanted)[0] > 0.99
 
 
 @pytest.mark.fast

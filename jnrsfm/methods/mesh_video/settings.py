@@ -22,7 +22,7 @@ class MeshVideo(TrainConfig):
     has them."""
     up: Axis = "y"
     """Axis of the template that points up; where no keypoints tell the cameras."""
-    handles: int = 16
+    handles: int = 24
     """Points whose displacement deforms the mesh."""
     stiffness: float = 0.1
     """Weight of the Laplacian against the handles: the larger, the stiffer the mesh."""
@@ -64,6 +64,9 @@ class MeshVideo(TrainConfig):
     """Weight of the squared step of the handles from frame to frame."""
     rest_weight: float = 0.05
     """Weight of the squared displacement of the handles."""
+    mask_steps: int = 400
+    """Steps of a second small network, which gives masks to the frames that have none where at least 8 have one; 0:
+    such frames go by their keypoints and neighbours alone."""
     network_steps: int = 600
     """Steps of the image network, which learns what was found and gives meshes of new images; 0: no network."""
     network_rate: float = 5e-3
@@ -98,7 +101,7 @@ class MeshVideo(TrainConfig):
         for name in (f.name for f in dataclasses.fields(self) if f.name.endswith("_weight")):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
-        for name in ("camera_steps", "network_steps"):
+        for name in ("camera_steps", "network_steps", "mask_steps"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 0")
         if not self.network_rate > 0 or not 0 <= self.network_holdout < 1:

@@ -14,6 +14,7 @@ from jnrsfm.geometry.pose import solve_onp
 from jnrsfm.inputs.crops import Squares
 from jnrsfm.inputs.masks import mask_by_guess
 from jnrsfm.losses import mesh as losses
+from jnrsfm.methods.mesh_video import segmenting
 from jnrsfm.methods.mesh_video.clip import LEAST_POINTS, Clip, Evidence, clip_of, evidence_of, with_masks
 from jnrsfm.methods.mesh_video.fitting import Fit, best_paths, rotation_of, sampled
 from jnrsfm.methods.mesh_video.settings import MeshVideo
@@ -236,6 +237,7 @@ def optimise(
     guess from which masks are made. Frames with nothing to go by keep the guess, or lie between their neighbours.
     Raises InputError where there is nothing to go by at all."""
     evidence = evidence_of(images, mesh, config, needed=guess is None)
+    evidence = segmented(images, evidence, config, jax.random.key(seed), session)
     guessed = None if guess is None else guess(evidence.where)
     by_points = bool(evidence.told.any())
     make = by_points and config.use_masks and images.masks is None
@@ -277,6 +279,25 @@ def optimise(
     return Optimised(
         params, clip, evidence, drawn * clip.inside, diagnostics | {"masks": given} | work.diagnostics
     )
+
+
+def segmented(
+    images: LabelledImages, evidence: Evidence, config: MeshVideo, key: Any, session: Session
+) -> Evidence:
+    """With masks for the frames that have none, by a network trained on those that have one, if these are enough."""
+    lacking = np.flatnonzero([m is None for m in evidence.masks])
+    there = len(evidence.masks) - len(lacking)
+    if not (config.use_masks and config.mask_steps and len(lacking) and there >= segmenting.LEAST_MASKS):
+        return evidence
+    session.say(f"mesh-video: {len(lacking)} frames have no mask: learning masks from the other {there}")
+    params = segmenting.train(images, evidence.where, evidence.masks, config, key, session)
+    masks = list(evidence.masks)
+    for i, m in zip(
+        lacking, segmenting.predict(images, evidence.where, params, config, lacking), strict=True
+    ):
+        masks[i] = m if m.sum() >= 16 else None
+    known = evidence.known | np.array([m is not None for m in masks])
+    return evidence._replace(masks=masks, known=known)
 
 
 def _made(

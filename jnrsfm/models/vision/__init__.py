@@ -14,6 +14,8 @@ from jnrsfm.models.vision.heads import PoseNetwork as PoseNetwork
 from jnrsfm.models.vision.heads import PoseNetworkConfig as PoseNetworkConfig
 from jnrsfm.models.vision.heads import VolumeHead as VolumeHead
 from jnrsfm.models.vision.heads import bin_places as bin_places
+from jnrsfm.models.vision.mask import MaskNetwork as MaskNetwork
+from jnrsfm.models.vision.mask import MaskNetworkConfig as MaskNetworkConfig
 from jnrsfm.models.vision.mesh import MeshCodes as MeshCodes
 from jnrsfm.models.vision.mesh import MeshNetwork as MeshNetwork
 from jnrsfm.models.vision.mesh import MeshNetworkConfig as MeshNetworkConfig
