@@ -139,3 +139,25 @@ def cpu_devices():
         return os.environ | {"XLA_FLAGS": made, "JAX_PLATFORMS": "cpu"}
 
     return environment
+
+
+@pytest.fixture(scope="session")
+def stopping():
+    """`stopping(folder, after, error=None, resume=False)`: a session that is asked to stop, or struck by an error, once
+    so many dispatches are recorded."""
+    from jnrsfm.training import Session  # after the types of its arguments are checked
+
+    class Stopping(Session):
+        def __init__(self, folder, after, error=None, **options):
+            super().__init__(folder, **options)
+            self._left, self._error = after, error
+
+        def record(self, *args, **kwargs):
+            super().record(*args, **kwargs)
+            self._left -= 1
+            if self._left == 0:
+                if self._error is not None:
+                    raise self._error
+                self.stop_requested = True
+
+    return Stopping

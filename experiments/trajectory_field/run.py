@@ -33,10 +33,10 @@ from jnrsfm.training import Session
 HERE = Path(__file__).resolve().parent
 DATA = Path(os.environ.get("JNRSFM_DATA", HERE.parents[2] / "shared" / "data")) / "images" / "dynamic"
 WALK = RenderedFigures(
-    images=24, clip=24, size=(128, 96), fps=24.0, travel=True, occluders=0.0, rooms=1.0, fill=(0.85, 0.85),
+    images=24, clip=24, size=(128, 96), fps=12.0, travel=True, occluders=0.0, rooms=1.0, fill=(0.85, 0.85),
     distance=(2.0, 2.0), off_centre=0.0, roll=0.0, turning=0.0, flow=True, elevation=(8.0, 8.0),
 )  # fmt: skip
-STEPS, LEGO = 800, 2000  # of the rendered walk and of the hand; of lego
+STEPS, LEGO = 1500, 2000  # of the rendered walk and of the hand; of lego
 VIEWS = 12  # held-out images that are scored, of 264
 SHELF = 4  # times smaller than the photographs of the hand
 

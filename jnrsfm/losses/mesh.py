@@ -1,4 +1,4 @@
-r"""Losses of a mesh that is fitted to images: motion, keypoints, mask, boundary, local rigidity, symmetry of colours.
+r"""Losses of a mesh that is fitted to images: motion, keypoints, mask, boundary, texture, local rigidity.
 
 Lengths are in any unit of the image; callers divide by the size of the object, so that weights mean the same in every
 clip. Leading axes are batch axes: one value for each.
@@ -84,6 +84,21 @@ def local_rigidity(
     """
     edge = _norm(vertices[..., pairs[:, 0], :] - vertices[..., pairs[:, 1], :])
     return ((edge / lengths - 1) ** 2).mean(-1)
+
+
+def texture(
+    colours: Float[Array, "frame vertex 3"], weights: Float[Array, "frame vertex"]
+) -> tuple[Float[Array, " frame"], Float[Array, "vertex 3"]]:
+    r"""What vertices look like where they are seen, against one texture for all frames.
+
+    $\sum_v w_{fv} |I_f(p_{fv}) - c_v|_1 / \sum_v w_{fv}$ with $c_v = \sum_f w_{fv} I_f(p_{fv}) / \sum_f w_{fv}$:
+    the texture is the mean of what is seen, a closed form that takes part in the derivative; also returned. The paper
+    decodes a texture by a network and compares rendered images. `colours` in [0, 1]; weight 0: ignored.
+    """
+    shown = jnp.where(weights[..., None] > 0, colours, 0.0)
+    middle = (weights[..., None] * shown).sum(0) / jnp.maximum(weights.sum(0), 1e-6)[:, None]
+    gap = jnp.sqrt((shown - middle) ** 2 + 1e-6).sum(-1) - 3e-3
+    return _mean(gap, weights), middle
 
 
 def steadiness(

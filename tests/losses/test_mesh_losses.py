@@ -52,3 +52,18 @@ def test_rigidity_and_steadiness():
     turned = vertices @ jnp.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]]) + 3.0
     assert losses.local_rigidity(turned, pairs, lengths) == pytest.approx(0.5, abs=1e-5)
     assert losses.steadiness(jnp.zeros((2, 3)), jnp.array([[3.0, 4, 0], [0, 0, 0]])) == pytest.approx(12.5)
+
+
+def test_texture_is_the_mean_of_what_is_seen():
+    """Two frames, two vertices; the second vertex is seen once alone, what it shows unseen is not a number."""
+    colours = np.zeros((2, 2, 3), np.float32)
+    colours[0, 0], colours[1, 0] = [0.2, 0.4, 0.6], [0.4, 0.4, 0.0]
+    colours[0, 1], colours[1, 1] = [0.9, 0.9, 0.9], np.nan
+    weights = np.array([[1.0, 1.0], [1.0, 0.0]], np.float32)
+    loss, shown = losses.texture(jnp.asarray(colours), jnp.asarray(weights))
+    np.testing.assert_allclose(shown, [[0.3, 0.4, 0.3], [0.9, 0.9, 0.9]], atol=1e-6)
+    # frame 0: vertex 0 is off by 0.1 + 0 + 0.3, vertex 1 by nothing; frame 1: by as much
+    np.testing.assert_allclose(loss, [0.2, 0.4], atol=3e-3)
+    gradient = jax.grad(lambda c: losses.texture(c, jnp.asarray(weights))[0].sum())(jnp.asarray(colours))
+    assert np.isfinite(gradient).all()
+    np.testing.assert_allclose(gradient.sum(0)[1], 0, atol=1e-6)

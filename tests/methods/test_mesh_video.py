@@ -18,7 +18,7 @@ from jnrsfm.geometry.mesh import MeshSequence, handle_model, rasterise, read_mes
 from jnrsfm.inputs.crops import PatchMap, Squares, canvases, patches, unmoved
 from jnrsfm.inputs.masks import mask_by_guess, mask_targets
 from jnrsfm.methods import MeshVideo
-from jnrsfm.methods.mesh_video import network, segmenting, stages
+from jnrsfm.methods.mesh_video import fit, network, segmenting, stages
 from jnrsfm.methods.mesh_video.clip import evidence_of
 from jnrsfm.methods.mesh_video.fitting import best_paths, rotation_of, sampled
 from jnrsfm.metrics import assess
@@ -379,3 +379,17 @@ def test_masks():
         metrics.pck(labels + np.array([[[0, 0], [3, 4.1]]]), labels, visible, np.array([[0, 0, 20, 50.0]]))
         == 0.5
     )
+
+
+@pytest.mark.slow
+def test_stopped_and_resumed_is_the_whole_run_to_the_bit(template, stopping, tmp_path):
+    """Interrupted while the network learns, the last of its phases."""
+    images, _, _ = clip()
+    config = settings(template, network_steps=40, checkpoint_seconds=0.0)
+    whole = fit(images, "weak-perspective", config, 0, Session(tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        fit(images, "weak-perspective", config, 0, stopping(tmp_path / "part", 4))
+    again = fit(images, "weak-perspective", config, 0, Session(tmp_path / "part", resume=True))
+    np.testing.assert_array_equal(again.reconstruction.vertices, whole.reconstruction.vertices)
+    for a, b in zip(jax.tree.leaves(again.model.params), jax.tree.leaves(whole.model.params), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -60,26 +60,3 @@ def toy():
 
     judged = lambda params: over_all(criteria, params, data)
     return SimpleNamespace(engine=engine, problem=problem, data=data, key=first, train=train, criteria=judged)
-
-
-class Stopping(Session):
-    """A session that is asked to stop, or struck by an error, once so many dispatches are recorded."""
-
-    def __init__(self, folder, after, error=None, **options):
-        super().__init__(folder, **options)
-        self._left, self._error = after, error
-
-    def record(self, *args, **kwargs):
-        """Count down."""
-        super().record(*args, **kwargs)
-        self._left -= 1
-        if self._left == 0:
-            if self._error is not None:
-                raise self._error
-            self.stop_requested = True
-
-
-@pytest.fixture(scope="session")
-def stopping():
-    """`stopping(folder, after, error=None, resume=False)`: a session that does not last."""
-    return Stopping

@@ -9,6 +9,7 @@ from jnrsfm.geometry.mesh import TriangleMesh
 from jnrsfm.inputs.crops import Squares, squares
 from jnrsfm.inputs.flow import flow_between
 from jnrsfm.inputs.masks import mask_on_grid, mask_targets, on_grid
+from jnrsfm.pixels import cut
 from jnrsfm.types import LabelledImages
 
 LEAST_POINTS = 5  # visible keypoints that tell a camera
@@ -18,9 +19,9 @@ RIM = 128  # points on the edge of a mask
 class Clip(NamedTuple):
     """Frames, leading axis frame: `index`; `next`: the frame after it in its clip (itself at the end), `pair` 1 where
     there is one; `centre (2,)` and `side`: the square in pixels; of its grid (size, size): `mask`, `inside` (the
-    image), `away` (distance from the mask, in sides), `flow (..., 2)` to the next frame in pixels, `sound` (where it
-    holds); `masked`: 1 with a mask; `rim (rim, 2)` pixels and `rim_weights`; `points (point, 2)` pixels and `weights`;
-    `seen (camera, vertex)`."""
+    image), `image (..., 3)` uint8 colours, `away` (distance from the mask, in sides), `flow (..., 2)` to the next frame
+    in pixels, `sound` (where it holds); `masked`: 1 with a mask; `rim (rim, 2)` pixels and `rim_weights`; `points
+    (point, 2)` pixels and `weights`; `seen (camera, vertex)`."""
 
     index: Any
     next: Any
@@ -29,6 +30,7 @@ class Clip(NamedTuple):
     side: Any
     mask: Any
     inside: Any
+    image: Any
     away: Any
     flow: Any
     sound: Any
@@ -127,7 +129,13 @@ def with_masks(found: Evidence, masks: list[np.ndarray]) -> Evidence:
 
 
 def clip_of(
-    images: LabelledImages, found: Evidence, size: int, cameras: int, vertices: int, motion: bool
+    images: LabelledImages,
+    found: Evidence,
+    size: int,
+    cameras: int,
+    vertices: int,
+    motion: bool,
+    texture: bool = False,
 ) -> Clip:
     """The frames on grids of `size`; nothing is seen yet (`seen` is 0)."""
     n, landmarks = len(images), images.landmarks
@@ -140,6 +148,7 @@ def clip_of(
         np.zeros((n, RIM, 2), np.float32),
         np.zeros((n, RIM), np.float32),
     )
+    shown = np.zeros((*grid.shape, 3), np.uint8)
     before = None
     where = found.where
     for i in range(n):
@@ -152,6 +161,8 @@ def clip_of(
             targets = mask_targets(given, RIM)
             rim[i], rim_weights[i] = targets.rim, targets.weights
             away[i] = on_grid(targets.away[..., None], *square)[..., 0] / where.side[i] * inside[i]
+        if texture:
+            shown[i] = cut(images.pixels.read(i), *square)
         if motion and pair[i] and given is not None:
             image = images.pixels.read(i) if before is None else before
             after = images.pixels.read(i + 1)
@@ -170,7 +181,7 @@ def clip_of(
     index = np.arange(n, dtype=np.int32)
     return Clip(
         index, np.where(pair, index + 1, index).astype(np.int32), pair.astype(np.float32),
-        where.centre.astype(np.float32), where.side.astype(np.float32), mask, inside, away, flow, sound,
+        where.centre.astype(np.float32), where.side.astype(np.float32), mask, inside, shown, away, flow, sound,
         np.array([m is not None for m in found.masks], np.float32), rim, rim_weights,
         np.where(weights[..., None] > 0, points, 0).astype(np.float32), weights,
         np.zeros((n, cameras, vertices), np.float32),

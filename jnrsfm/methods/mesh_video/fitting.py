@@ -3,13 +3,13 @@ r"""Cameras and handles of every frame by their images: the objective, its optim
 Unknowns of a frame: N weak-perspective cameras (unit quaternion q, logarithm of the scale, shift, both relative to the
 square around the object) and one displacement of each handle. A frame's loss under camera n,
 
-$$L_n = w_k L_{kp} + w_m L_{mask} + w_b L_{boundary} + w_u L_{motion},$$
+$$L_n = w_k L_{kp} + w_m L_{mask} + w_b L_{boundary} + w_u L_{motion} + w_t L_{texture},$$
 
 is weighted by $\mathrm{softmax}_n(-L_n)$, held constant, and what does not depend on the camera is added: local
-rigidity, steadiness, the size of the displacement. Motion ties camera n of a frame to camera n of the next. Where
-hypotheses are dropped, the best *paths* through the clip are kept, by dynamic programming over the losses of frames by
-themselves and the motion between every camera of a frame and every camera of the next; each path without the cameras of
-those before it.
+rigidity, steadiness, the size of the displacement. Texture comes in when one camera is left. Motion ties camera n of a
+frame to camera n of the next. Where hypotheses are dropped, the best *paths* through the clip are kept, by dynamic
+programming over the losses of frames by themselves and the motion between every camera of a frame and every camera of
+the next; each path without the cameras of those before it.
 
 Source: Kokkinos and Kokkinos, CVPR 2021, section 3.3 and supplement B; Goel et al., Shape and viewpoint without
 keypoints, ECCV 2020 (multiplex). Paths instead of the best cameras of each frame by itself are ours: one frame's
@@ -136,6 +136,10 @@ class Fit:
                 seen = look(fields, jax.lax.stop_gradient(grid))
                 both = clip.seen * clip.seen[clip.next] * clip.pair[:, None, None] * (seen[..., 2] > 0.9)
                 found["motion"] = losses.motion(points, points[clip.next], seen[..., :2], both) / side
+            if c.texture_weight and points.shape[1] == 1:
+                colours = look(clip.image.astype(jnp.float32) / 255, grid)[:, 0]
+                inside = jax.lax.stop_gradient(look(clip.mask[..., None], grid)[:, 0, :, 0] > 0.5)
+                found["texture"] = losses.texture(colours, clip.seen[:, 0] * inside)[0][:, None]
         return found, views
 
     def objective(self, params, model_state, clip: Clip, key, hyper):
@@ -153,7 +157,8 @@ class Fit:
         metrics = {name: (share * value).sum(1).mean() for name, value in found.items()} | {
             "rigid": rigid.mean()
         }
-        alone = total - c.motion_weight * found["motion"] if "motion" in found else total
+        tied = {"motion", "texture"} & found.keys()  # not of the frame by itself
+        alone = total - sum(getattr(c, f"{name}_weight") * found[name] for name in tied)
         return loss, (metrics, {"losses": jax.lax.stop_gradient(alone)})
 
     def criteria(self, params, model_state, clip: Clip, hyper):

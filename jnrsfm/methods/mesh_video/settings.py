@@ -58,6 +58,8 @@ class MeshVideo(TrainConfig):
     """Weight of the distances between mesh and edge of the mask, both ways."""
     motion_weight: float = 10.0
     """Weight of the difference from the optical flow."""
+    texture_weight: float = 0.5
+    """Weight of the difference of colours from the mean of what each vertex shows in all frames."""
     rigid_weight: float = 0.5
     """Weight of the squared relative change of edges."""
     steady_weight: float = 2.0

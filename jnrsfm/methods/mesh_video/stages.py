@@ -154,6 +154,7 @@ class _Work:
         self.session, self.key = session, jax.random.key(seed)
         self.fit = Fit(model, mesh.faces, evidence.keypoints, config)
         self.motion = config.use_motion and config.use_masks and images.landmarks.sequence is not None
+        self.texture = config.use_masks and config.texture_weight > 0
         shape: Params = {"handles": np.zeros((len(images), len(model.vertices), 3), np.float32)}
         if config.learn_weights:
             shape["logits"] = model.logits
@@ -166,11 +167,12 @@ class _Work:
 
     def clip(self, size: int, cameras: int) -> Clip:
         """The frames at a size."""
-        return clip_of(self.images, self.evidence, size, cameras, len(self.model.rest), self.motion)
+        texture = cameras == 1 and self.texture
+        return clip_of(self.images, self.evidence, size, cameras, len(self.model.rest), self.motion, texture)
 
     def seeing(self, params: Params, clip: Clip, free: float = 1.0) -> Clip:
         """With what each camera sees, where motion is used."""
-        if not self.motion:
+        if not (self.motion or self.texture):
             return clip
         return clip._replace(
             seen=np.asarray(self.fit.see(self._views(params, clip, free).camera), np.float32)
