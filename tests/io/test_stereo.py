@@ -233,3 +233,20 @@ def test_the_page_says_what_there_is_to_say(tmp_path):
     assert "T &amp; t" in page
     assert "line &lt;1&gt;" in page
     assert "a &lt;b&gt;" in page
+
+
+@pytest.mark.fast
+def test_rows_that_a_lens_bends_are_told_from_wrong_matches():
+    y, x = np.mgrid[:60, :80].astype(np.float32)
+    u, v = x / 40 - 1, y / 30 - 1
+    bent = (3 * v * (1 + u**2) + 2).astype(np.float32)
+    rng = np.random.default_rng(0)
+    wrong = rng.random(bent.shape) < 0.2
+    bent[wrong] += rng.normal(0, 20, wrong.sum())
+    good = np.ones(bent.shape, bool)
+    zero = np.zeros_like(bent)
+    of = lambda vertical: stereo.shots._smooth(
+        stereo.matching.Stereo(zero, vertical, zero, good), good, stereo.StereoSettings()
+    )
+    assert of(bent) < 0.22  # what is wrong stays
+    assert of(rng.normal(0, 5, bent.shape).astype(np.float32)) > 0.7

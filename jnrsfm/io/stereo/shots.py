@@ -70,9 +70,12 @@ def judged(shot: Shot, frames: StereoFrames, settings: StereoSettings, matcher: 
     # a strip that the other eye does not show is no fault of the stereo
     share = float(good.sum() / max(int(found.inside.sum()), 1)) if found.inside.mean() > 0.3 else 0.0
     measured: dict[str, Any] = {"brightness": brightness, "consistent": share}
+    if good.any():
+        measured["vertical"] = float(np.mean(np.abs(found.vertical[good]) > settings.vertical))
     if share < settings.consistent or not good.any():
-        return dataclasses.replace(shot, reason="inconsistent", **measured)
-    measured["vertical"] = float(np.mean(np.abs(found.vertical[good]) > settings.vertical))
+        tilted = share >= 0.5 * settings.consistent and measured["vertical"] > settings.vertical_share
+        tilted = tilted and _smooth(found, good, settings) < 0.5 * measured["vertical"]
+        return dataclasses.replace(shot, reason="vertical" if tilted else "inconsistent", **measured)
     low, high = np.percentile(found.disparity[good], [1, 99])
     measured |= {"range": float(high - low), "lower": _lower(found, good)}
     reason = None
@@ -81,6 +84,24 @@ def judged(shot: Shot, frames: StereoFrames, settings: StereoSettings, matcher: 
     elif measured["range"] < settings.range:
         reason = "flat"
     return dataclasses.replace(shot, reason=reason, **measured)
+
+
+def _smooth(found: Stereo, good: np.ndarray, settings: StereoSettings) -> float:
+    """The share of pixels that are still off their row once a cubic of the place is taken away: rigs that are not level
+    and lenses that bend shift rows smoothly, and such pictures match badly, too; wrong matches are off anyhow."""
+    y, x = np.nonzero(good)
+    v = found.vertical[good].astype(np.float64)
+    if len(v) > 20_000:
+        pick = np.linspace(0, len(v) - 1, 20_000).astype(int)
+        y, x, v = y[pick], x[pick], v[pick]
+    high, wide = good.shape
+    x, y = 2 * x / wide - 1, 2 * y / high - 1
+    basis = np.stack([x**i * y**j for i in range(4) for j in range(4 - i)], 1)
+    near = np.ones(len(v), bool)
+    for _ in range(3):  # without what the last fit leaves far off
+        fit = basis @ np.linalg.lstsq(basis[near], v[near], rcond=None)[0]
+        near = np.abs(v - fit) <= max(settings.vertical, float(np.median(np.abs(v - fit))))
+    return float(np.mean(np.abs(v - fit) > settings.vertical))
 
 
 def _lower(found: Stereo, good: np.ndarray) -> float:
