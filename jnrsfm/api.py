@@ -1,6 +1,7 @@
 """The library in a few calls: `read`, `fit`, `load`, `lift`, `write_run_report`."""
 
 import dataclasses
+import os
 import time
 import warnings
 from pathlib import Path
@@ -255,6 +256,8 @@ def load(run: str | Path) -> TrainedModel:
 
     Raises InputError where the folder holds no finished run of a learned method.
     """
+    if not isinstance(run, (str, os.PathLike)):
+        raise InputError(f"{run!r:.60} is a {type(run).__name__}: give the folder of a run")
     run = Path(run).expanduser()
     info = _known(str(runs.read_record(run)["method"]))
     if info.load is None:

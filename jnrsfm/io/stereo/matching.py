@@ -56,8 +56,8 @@ class Matcher:
         return self.search.calc(one, two, None)
 
     def grey(self, image: UInt8[np.ndarray, "y x 3"]) -> UInt8[np.ndarray, "y x"]:
-        """Brightness, a little smoothed: of rendered pairs with noise, pixels that pass the left-right check rise from 64
-        to 71 % of dim walls and from 83 to 88 % elsewhere."""
+        """Brightness, a little smoothed: of rendered pairs with noise, pixels that pass the left-right check rise from
+        64 to 71 % of dim walls and from 83 to 88 % elsewhere."""
         return self.cv2.GaussianBlur(self.cv2.cvtColor(image, self.cv2.COLOR_RGB2GRAY), (0, 0), 1.2)
 
     def stereo(self, left: UInt8[np.ndarray, "y x 3"], right: UInt8[np.ndarray, "y x 3"]) -> "Stereo":
