@@ -55,10 +55,18 @@ def fit(scene: DynamicScene, settings: TrajectoryFieldSettings, seed: int) -> An
     return METHODS["trajectory-field"].fit(scene, "perspective", settings, seed, Session(progress=True))
 
 
-def rendered(settings: TrajectoryFieldSettings, seed: int, given: bool = True) -> dict[str, Any]:
-    """Fit the moving camera's images, score the still cameras' and the paths. `given`: exact flow and masks."""
+def rendered(
+    settings: TrajectoryFieldSettings, seed: int, given: bool = True, depth: bool = False
+) -> dict[str, Any]:
+    """Fit the moving camera's images, score the still cameras' and the paths. `given`: exact flow and masks; `depth`:
+    inverse depth too, by a scale and an offset of its own in each image, as a depth network gives it."""
     rig = walk(WALKER)
     scene = rig.scene(motion=True) if given else io.scenes.with_motion(rig.scene())
+    if depth:
+        rng = np.random.default_rng(seed)
+        scale, offset = rng.uniform(0.5, 2.0, (len(scene), 1, 1)), rng.uniform(-1.0, 1.0, (len(scene), 1, 1))
+        inverse = scale / np.maximum(rig.path.depth, 1e-3) + offset
+        scene = dataclasses.replace(scene, depth=inverse.astype(np.float32))
     found = fit(scene, settings, seed)
     field = found.reconstruction
     scores, count = scoring.views(field, rig.held_out(), rig.held_out_masks(), VIEWS)
@@ -126,6 +134,12 @@ def _cases() -> dict[str, Work]:
         cases[f"walk_{name}_0"] = Work(
             "rendered walk", f"{about}; exact flow and masks", "trajectory-field", run
         )
+    for name in ("full", "tnerf", "local"):
+        run = lambda settings=variants[name][1]: rendered(settings, 0, depth=True)
+        cases[f"walk_{name}_depth_0"] = Work(
+            "rendered walk", f"{variants[name][0]}; exact flow, masks and depth of unknown scale and offset",
+            "trajectory-field", run,
+        )  # fmt: skip
     cases["walk_dis_0"] = Work(
         "rendered walk",
         "full; flow and masks from the images",

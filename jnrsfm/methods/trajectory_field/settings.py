@@ -67,7 +67,7 @@ class TrajectoryFieldSettings(TrainConfig):
     """Final weight of the single visible surface (eq. 6.13); it grows tenfold four times."""
     surface_window: float = 0.05
     """Its window, as a share of the ray."""
-    flow_weight: float = 1.0
+    flow_weight: float = 10.0
     """Weight of optical flow, and of depth below, at first; both fall tenfold every third of the training."""
     depth_weight: float = 0.04
     """Weight of given inverse depth."""
