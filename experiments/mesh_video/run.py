@@ -157,7 +157,8 @@ def supervised(motion: bool, seed: int = 0) -> dict[str, Any]:
 
     config = settings("horse", use_motion=motion)
     found = jnrsfm.fit(part(parts["train"]), config, seed=seed, progress=True)
-    model: Any = found.model
+    assert found.model is not None
+    model: Any = found.model.model
     test = part(parts["test"])
     boxes = boxes_of([test.masks.read(i)[..., 0] > 127 for i in range(len(test))])
     boxed = dataclasses.replace(test, masks=None, boxes=boxes)

@@ -70,7 +70,8 @@ _ASKS = {
     "mask_overlap": "Do the mesh and the mask cover the same pixels (intersection over union)?",
     "keypoint_distance": "How far from their labels are the keypoints, as a share of the object's size in the image?",
     "stretch": "How much do edges of the mesh change their length (RMS)? A mesh that tears at itself fits by force.",
-    "frames_with_evidence": "Which share of the frames had a mask or keypoints? The others are interpolated.",
+    "frames_with_evidence": "Which share of the frames had a mask or keypoints? The others are interpolated, or what "
+    "the network says.",
 }
 
 

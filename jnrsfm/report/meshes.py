@@ -102,7 +102,8 @@ def mesh_scene(contents: Contents) -> MeshScene:
     said += (
         "."
         if known == 1
-        else f"; {known:.0%} of the frames had a mask or keypoints, the others are interpolated."
+        else f"; {known:.0%} of the frames had a mask or keypoints, the others are interpolated, or what the network "
+        "says."
     )
     return MeshScene(tuple(views), said, _viewer_data(contents, [v.frame for v in views], list(chosen)))
 

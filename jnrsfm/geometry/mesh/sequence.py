@@ -19,7 +19,8 @@ class MeshSequence(Result):
     (handles - rest_handles)`. `colours (vertex, 3)` in [0, 1], the texture. `keypoints (point,)`: vertices of named
     points, `names`. `iou (frame,)`: overlap of the silhouette with the mask, NaN where there is none. `score (frame,)`:
     distance in pixels of the keypoints from their labels, NaN where there are none. `known (frame,)`: the frame had a
-    mask or labels; others are interpolated. `sequence`, `frame_index`, `mirror`, `gauge` as in `Reconstruction`.
+    mask or labels; others are interpolated, or what a network says. `sequence`, `frame_index`, `mirror`, `gauge` as in
+    `Reconstruction`.
     """
 
     vertices: Float[Array, "frame vertex 3"]
