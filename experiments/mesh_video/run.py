@@ -252,6 +252,7 @@ def write_tables() -> None:
     head = (
         "case",
         "evidence",
+        "handles",
         "vertex error",
         "worst frame",
         "cameras within 20°",
@@ -261,13 +262,17 @@ def write_tables() -> None:
     )
     keys = ("vertex_error", "worst_frame", "camera_within_20", "pck", "iou")
     lines = [
-        (n, r["setting"], *(show(r, k) for k in keys), f"{r['cpu_seconds'] / 60:.1f}")
+        (
+            n, r["setting"], str(r["config"]["handles"]), *(show(r, k) for k in keys),
+            f"{r['cpu_seconds'] / 60:.1f}",
+        )
         for n, r in rows.items() if n.startswith(("rendered_", "handles_"))
     ]  # fmt: skip
     text = replace_between(text, "rendered", markdown(head, lines))
     head = (
         "case",
         "evidence",
+        "handles",
         "frames",
         "PCK@0.1, held-out points",
         "PCK@0.1, fitted points",
@@ -278,7 +283,8 @@ def write_tables() -> None:
     )
     lines = [
         (
-            n, r["setting"], str(r["scores"].get("frames", r["scores"].get("images"))), show(r, "pck_held_out"),
+            n, r["setting"], str(r["config"]["handles"]),
+            str(r["scores"].get("frames", r["scores"].get("images"))), show(r, "pck_held_out"),
             show(r, "pck_fitted"), show(r, "iou"), show(r, "later_pck"), show(r, "later_iou"),
             f"{r['cpu_seconds'] / 60:.1f}",
         )
