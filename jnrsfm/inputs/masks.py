@@ -70,6 +70,13 @@ def mask_targets(mask: Bool[np.ndarray, "y x"], most: int) -> MaskTargets:
     return MaskTargets(away, rim, weights)
 
 
+def picture_on_grid(
+    image: UInt8[np.ndarray, "y x 3"], centre: Float[np.ndarray, "2"], side: float, size: int
+) -> UInt8[np.ndarray, "size size 3"]:
+    """A square cut out of a picture (`pixels.cut`)."""
+    return cut(image, centre, side, size)
+
+
 def mask_on_grid(
     mask: Bool[np.ndarray, "y x"], centre: Float[np.ndarray, "2"], side: float, size: int
 ) -> Float[np.ndarray, "size size"]:

@@ -8,8 +8,7 @@ from jnrsfm.errors import InputError
 from jnrsfm.geometry.mesh import TriangleMesh
 from jnrsfm.inputs.crops import Squares, squares
 from jnrsfm.inputs.flow import flow_between
-from jnrsfm.inputs.masks import mask_on_grid, mask_targets, on_grid
-from jnrsfm.pixels import cut
+from jnrsfm.inputs.masks import mask_on_grid, mask_targets, on_grid, picture_on_grid
 from jnrsfm.types import LabelledImages
 
 LEAST_POINTS = 5  # visible keypoints that tell a camera
@@ -162,7 +161,7 @@ def clip_of(
             rim[i], rim_weights[i] = targets.rim, targets.weights
             away[i] = on_grid(targets.away[..., None], *square)[..., 0] / where.side[i] * inside[i]
         if texture:
-            shown[i] = cut(images.pixels.read(i), *square)
+            shown[i] = picture_on_grid(images.pixels.read(i), *square)
         if motion and pair[i] and given is not None:
             image = images.pixels.read(i) if before is None else before
             after = images.pixels.read(i + 1)

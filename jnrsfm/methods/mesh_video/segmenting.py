@@ -15,12 +15,11 @@ import numpy as np
 
 from jnrsfm.inputs import crops
 from jnrsfm.inputs.crops import Squares
-from jnrsfm.inputs.masks import largest_piece
+from jnrsfm.inputs.masks import largest_piece, picture_on_grid
 from jnrsfm.methods.mesh_video.settings import MeshVideo
 from jnrsfm.models.functional import Network
 from jnrsfm.models.vision import BackboneConfig
 from jnrsfm.models.vision.mask import MaskNetwork, MaskNetworkConfig
-from jnrsfm.pixels import cut
 from jnrsfm.training import Engine, Phase, Problem, Resident, Session
 from jnrsfm.types import LabelledImages
 
@@ -83,7 +82,7 @@ def train(
     side = canvas.shape[1]
     pictures = [np.repeat(np.where(masks[i], 255, 0).astype(np.uint8)[..., None], 3, -1) for i in known]
     drawn = [
-        cut(m, c, crops.MARGIN * float(s), side)
+        picture_on_grid(m, c, crops.MARGIN * float(s), side)
         for m, c, s in zip(pictures, part.centre, part.side, strict=True)
     ]
     data = jax.tree.map(jnp.asarray, Views(canvas, np.stack(drawn)))
