@@ -119,7 +119,7 @@ def fit(images: LabelledImages, camera: str, config: MeshVideo, seed: int, sessi
     if config.network_steps:
         key = jax.random.fold_in(jax.random.key(seed), Stream.SEARCH)
         where, known, basis = done.evidence.where, done.evidence.known, np.asarray(result.basis)
-        _, params, errors = network.train(
+        params, errors = network.train(
             images, where, done.params, known, handles, basis, config, key, session
         )
         about |= errors

@@ -13,7 +13,6 @@ Source: Kokkinos and Kokkinos, CVPR 2021, section 3.4. There network and optimis
 comes first, by keypoints or camera multiplex, and the network learns from it.
 """
 
-import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -105,9 +104,9 @@ class Objective:
 def train(
     images: LabelledImages, where: Squares, found: dict[str, Any], known: np.ndarray, model: HandleModel,
     basis: np.ndarray, config: MeshVideo, key: Any, session: Session,
-) -> tuple[Network, Any, dict[str, float]]:  # fmt: skip
-    """Network, parameters, and its criteria, trained on the parameters `found` of the frames that are `known`. Of every
-    run of `2 / network_holdout` frames the last are held out: neighbours in time are nearly the same image."""
+) -> tuple[Any, dict[str, float]]:  # fmt: skip
+    """Parameters of the network and its criteria, trained on the parameters `found` of the frames that are `known`. Of
+    every run of `2 / network_holdout` frames the last are held out: neighbours in time are nearly the same image."""
     network = network_of(config)
     codes = of_params(found)
     target = np.asarray(seen(model, basis, codes), np.float32)
@@ -118,11 +117,7 @@ def train(
     weight = (known & ~held).astype(np.float32)
     data = Views(canvas, target, np.asarray(codes.handles, np.float32), weight, held.astype(np.float32))
     objective = Objective(network, model, basis)
-    steps = config.network_steps
-    own = dataclasses.replace(
-        config, steps=steps, batch=min(32, len(images)), learning_rate=config.network_rate, update="muon",
-        average=1 - max(0.01, 5 / steps) if steps > 5 else 0.0, warmup=min(50, steps // 4), restarts=1, prune_at=(),
-    )  # fmt: skip
+    own = config.for_network(config.network_steps, len(images))
     middle = np.concatenate([
         np.asarray(codes.handles).reshape(len(images), -1), np.asarray(codes.rotations).reshape(len(images), 9),
         np.asarray(codes.sizes)[:, None], np.asarray(codes.shifts),
@@ -142,7 +137,7 @@ def train(
     trained = engine.train(Phase("network", config.network_steps, source), key)
     error = {k: float(v) for k, v in trained.criteria[0].items()}
     error = {"network": error["objective"]} | ({"network_heldout": error["heldout"]} if held.any() else {})
-    return network, trained.params, error
+    return trained.params, error
 
 
 def held_out(frames: int, share: float) -> np.ndarray:

@@ -5,7 +5,6 @@ the overlap of the soft mask (Dice), so that a small object counts as much as a 
 at their box, or at that of their neighbour in time.
 """
 
-import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -86,14 +85,10 @@ def train(
         for m, c, s in zip(pictures, part.centre, part.side, strict=True)
     ]
     data = jax.tree.map(jnp.asarray, Views(canvas, np.stack(drawn)))
-    steps = config.mask_steps
-    own = dataclasses.replace(
-        config, steps=steps, batch=min(32, len(known)), learning_rate=config.network_rate, update="muon",
-        average=1 - max(0.01, 5 / steps) if steps > 5 else 0.0, warmup=min(50, steps // 4), restarts=1, prune_at=(),
-    )  # fmt: skip
+    own = config.for_network(config.mask_steps, len(known))
     objective = Objective(network)
     engine = Engine(Problem(network.init, objective, objective.criteria), own, session)
-    return engine.train(Phase("masks", steps, Resident(data, own.batch, 64)), key).params
+    return engine.train(Phase("masks", own.steps, Resident(data, own.batch, 64)), key).params
 
 
 def predict(

@@ -113,3 +113,10 @@ class MeshVideo(TrainConfig):
             raise InputError(f"patch is {self.patch}: it must divide by {stride}, the stride of the backbone")
         if not (self.use_keypoints or self.use_masks):
             raise InputError("use_keypoints and use_masks are both off: there is nothing left to fit to")
+
+    def for_network(self, steps: int, images: int) -> "MeshVideo":
+        """What the engine is told where a network is trained for `steps` on so many images."""
+        return dataclasses.replace(
+            self, steps=steps, batch=min(32, images), learning_rate=self.network_rate, update="muon",
+            average=1 - max(0.01, 5 / steps) if steps > 5 else 0.0, warmup=min(50, steps // 4), restarts=1, prune_at=(),
+        )  # fmt: skip

@@ -15,13 +15,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jnrsfm.models.vision.pretrained import shipped_weights
+from jnrsfm.models.vision.pretrained import _SCALE, _SHIFT, shipped_weights
 
-_SHIFT = np.array([-0.030, -0.088, -0.188], np.float32)
-_SCALE = np.array([0.458, 0.448, 0.450], np.float32)
 _LAYERS = (
     (4, 2, False),
     (1, 2, True),
