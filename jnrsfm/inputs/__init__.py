@@ -34,6 +34,7 @@ from jnrsfm.inputs.masks import mask_by_guess as mask_by_guess
 from jnrsfm.inputs.masks import mask_on_grid as mask_on_grid
 from jnrsfm.inputs.masks import mask_targets as mask_targets
 from jnrsfm.inputs.masks import on_grid as on_grid
+from jnrsfm.inputs.masks import picture_on_grid as picture_on_grid
 from jnrsfm.inputs.observations import Frames as Frames
 from jnrsfm.inputs.observations import Normalizer as Normalizer
 from jnrsfm.inputs.observations import Observations as Observations
