@@ -69,7 +69,7 @@ def rendered(
         scene = dataclasses.replace(scene, depth=inverse.astype(np.float32))
     found = fit(scene, settings, seed)
     field = found.reconstruction
-    scores, count = scoring.views(field, rig.held_out(), rig.held_out_masks(), VIEWS)
+    scores, count = scoring.views(field, rig.held_out(), rig.held_out_masks(), VIEWS, rig)
     return {
         "views": scores, "images": count, "paths": scoring.paths(field, rig), "config": to_plain(settings),
         **scoring.about(found),
@@ -126,6 +126,7 @@ def _cases() -> dict[str, Work]:
         "no_cycle": ("without cycles", change(cycle_weight=0.0)),
         "no_surface": ("without single surface", change(surface_weight=0.0)),
         "no_path": ("without regularised paths", change(path_weight=0.0)),
+        "no_chains": ("flow to the neighbouring frames alone", change(flow_reach=1)),
         "no_flow": ("without flow", change(flow_weight=0.0)),
     }  # fmt: skip
     cases = {}
@@ -170,8 +171,11 @@ def write_tables() -> None:
         "LPIPS",
         "moving: PSNR",
         "SSIM",
+        "co-visible: PSNR",
+        "moving",
         "paths: median",
         "mean",
+        "pixels",
         "CPU minutes",
     )
     value = lambda part, key, form=".2f": format(part[key], form) if key in part else "–"
@@ -183,16 +187,20 @@ def write_tables() -> None:
             lines.append((
                 name, r["setting"], value(v, "psnr"), value(v, "ssim", ".3f"),
                 value(v, "lpips", ".3f"), value(v, "psnr_moving"),
-                value(v, "ssim_moving", ".3f"), value(p, "median", ".1%"), value(p, "mean", ".1%"),
+                value(v, "ssim_moving", ".3f"), value(v, "psnr_covisible"), value(v, "psnr_moving_covisible"),
+                value(p, "median", ".1%"), value(p, "mean", ".1%"), value(p, "pixels", ".1f"),
                 f"{r['cpu_seconds'] / 60:.1f}",
             ))  # fmt: skip
     text = (HERE / "README.md").read_text()
     text = replace_between(text, "views", markdown(head, lines))
     lines = [
-        (key.removeprefix("paths_").replace("_", " "), *(value(r[key], k, ".1%") for k in ("median", "mean")))
+        (
+            key.removeprefix("paths_").replace("_", " "), *(value(r[key], k, ".1%") for k in ("median", "mean")),
+            value(r[key], "pixels", ".1f"),
+        )
         for r in rows.values() for key in r if key.startswith("paths_")
     ]  # fmt: skip
-    text = replace_between(text, "paths", markdown(("paths", "median", "mean"), lines))
+    text = replace_between(text, "paths", markdown(("paths", "median", "mean", "pixels"), lines))
     when = sorted({(r["device"], r["date"]) for r in rows.values()})
     text = replace_between(text, "when", "; ".join(f"{d}, {t}" for d, t in when))
     (HERE / "README.md").write_text(text)

@@ -15,11 +15,47 @@ FRAMES = 6  # of the clip in which paths begin
 EACH = 60  # points in each of them
 
 
+AGREE = 0.03  # by how much of its depth a surface may be off and be the same
+
+
+def covisible(rig: RenderedRig, number: int) -> np.ndarray:
+    """`(h, w)`: pixels of held-out image `number` whose surface the training images see: the figure's at the same time,
+    what stands still at any."""
+    n = len(rig.path.images)
+    frames = np.arange(len(rig.rig.images))
+    image = np.flatnonzero(frames // n != rig.where[frames % n])[number]
+    depth, figure = rig.rig.depth[image], rig.rig.mask[image]
+    h, w = figure.shape
+    k = np.asarray(rig.rig.intrinsics[image], np.float64)
+    y, x = np.mgrid[0:h, 0:w]
+    rays = np.stack([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], np.ones_like(x)], -1)
+    rotations = np.asarray(rig.rig.cameras.rotations, np.float64)
+    world = (rays * depth[..., None] - np.asarray(rig.rig.cameras.translations)[image]) @ rotations[image]
+    seen = np.zeros((h, w), bool)
+    for t in range(n):
+        place = world @ np.asarray(rig.path.cameras.rotations, np.float64)[t].T
+        place = place + np.asarray(rig.path.cameras.translations)[t]
+        kt = np.asarray(rig.path.intrinsics, np.float64)[t]
+        z = np.maximum(place[..., 2], 1e-6)
+        u = np.round(place[..., 0] / z * kt[0, 0] + kt[0, 2]).astype(int)
+        v = np.round(place[..., 1] / z * kt[1, 1] + kt[1, 2]).astype(int)
+        inside = (u >= 0) & (u < w) & (v >= 0) & (v < h) & (place[..., 2] > 0)
+        u, v = np.clip(u, 0, w - 1), np.clip(v, 0, h - 1)
+        same = inside & (np.abs(rig.path.depth[t][v, u] - z) < AGREE * z) & (rig.path.mask[t][v, u] == figure)
+        seen |= same & (~figure | (t == image % n))
+    return seen
+
+
 def views(
-    field: TrajectoryField, scene: DynamicScene, masks: np.ndarray | None, most: int
+    field: TrajectoryField,
+    scene: DynamicScene,
+    masks: np.ndarray | None,
+    most: int,
+    rig: RenderedRig | None = None,
 ) -> tuple[dict[str, float], int]:
-    """Means over at most `most` images, spread over the scene: PSNR and SSIM (range 1 and 2), full and where `masks
-    (image, h, w)` are set; LPIPS where the extra `pretrained` is installed."""
+    """Means over at most `most` images, spread over the scene: PSNR and SSIM (range 1 and 2), full, where `masks
+    (image, h, w)` are set, and, for the images of a rig, where the training images see the same surface; LPIPS where
+    the extra `pretrained` is installed."""
     which = np.unique(np.linspace(0, len(scene) - 1, most).astype(int))
     if masks is not None:  # of all cameras and times alike
         which = np.sort((which * 7) % len(scene))
@@ -43,6 +79,13 @@ def views(
                 "psnr_moving": images.psnr(found, truth, masks[i]),
                 "ssim_moving": images.ssim(found, truth, masks[i]),
             }
+        if rig is not None and masks is not None:
+            seen = covisible(rig, int(i))
+            said |= {
+                "psnr_covisible": images.psnr(found, truth, seen), "covisible": float(seen.mean()),
+            }  # fmt: skip
+            if (seen & masks[i]).sum() >= 30:
+                said["psnr_moving_covisible"] = images.psnr(found, truth, seen & masks[i])
         for name, value in said.items():
             rows.setdefault(name, []).append(value)
     return {name: float(np.mean(values)) for name, values in rows.items()}, len(which)
@@ -61,17 +104,34 @@ def true_paths(rig: RenderedRig) -> list[tuple[int, np.ndarray, np.ndarray]]:
 
 
 def paths(field: TrajectoryField, rig: RenderedRig) -> dict[str, float]:
-    """Errors of paths from the true surface points, in shares of the figure's size."""
+    """Errors of paths from the true surface points, in shares of the figure's size, and `pixels`, those of where the
+    moving camera sees them."""
     n = len(rig.path.images)
     known = true_paths(rig)
-    found = [field.trajectories(truth[:, f], f / (n - 1), np.arange(n) / (n - 1)) for f, _, truth in known]
-    return images.path_errors(np.concatenate(found), np.concatenate([t for _, _, t in known]), rig.size)
+    found = np.concatenate([
+        field.trajectories(truth[:, f], f / (n - 1), np.arange(n) / (n - 1)) for f, _, truth in known
+    ])  # fmt: skip
+    truth = np.concatenate([t for _, _, t in known])
+    flat = images.path_errors(seen_by_path(rig, found), seen_by_path(rig, truth), 1.0)
+    return images.path_errors(found, truth, rig.size) | {"pixels": flat["median"]}
+
+
+def seen_by_path(rig: RenderedRig, points: np.ndarray) -> np.ndarray:
+    """Pixels `(point, time, 2)` where the moving camera sees points `(point, time, 3)`, each at its time."""
+    rotations = np.asarray(rig.path.cameras.rotations, np.float64)
+    place = np.einsum("tij,ptj->pti", rotations, points) + np.asarray(rig.path.cameras.translations)
+    k = np.asarray(rig.path.intrinsics, np.float64)
+    focal, middle = np.stack([k[:, 0, 0], k[:, 1, 1]], -1), k[:, :2, 2]
+    return place[..., :2] / np.maximum(place[..., 2:], 1e-6) * focal + middle
 
 
 def still(rig: RenderedRig) -> dict[str, float]:
     """Errors of paths that stay where they begin."""
-    truth = np.concatenate([t - t[:, f : f + 1] for f, _, t in true_paths(rig)])
-    return images.path_errors(np.zeros_like(truth), truth, rig.size)
+    known = true_paths(rig)
+    truth = np.concatenate([t for _, _, t in known])
+    found = np.concatenate([np.broadcast_to(t[:, f : f + 1], t.shape) for f, _, t in known])
+    flat = images.path_errors(seen_by_path(rig, found), seen_by_path(rig, truth), 1.0)
+    return images.path_errors(found, truth, rig.size) | {"pixels": flat["median"]}
 
 
 def chained(rig: RenderedRig, flows: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
@@ -110,7 +170,9 @@ def chained(rig: RenderedRig, flows: tuple[np.ndarray, np.ndarray]) -> dict[str,
                 at, t = at + flow[t, y, x], t + step
         found.append(track)
         truth.append(true)
-    return images.path_errors(np.concatenate(found), np.concatenate(truth), rig.size)
+    found, truth = np.concatenate(found), np.concatenate(truth)
+    flat = images.path_errors(seen_by_path(rig, found), seen_by_path(rig, truth), 1.0)
+    return images.path_errors(found, truth, rig.size) | {"pixels": flat["median"]}
 
 
 def about(found: Any) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from jnrsfm.inputs.doubted_points import Reliability as Reliability
 from jnrsfm.inputs.doubted_points import reliability as reliability
 from jnrsfm.inputs.doubted_points import reweighed as reweighed
 from jnrsfm.inputs.empty_frames import put_back as put_back
+from jnrsfm.inputs.flow import Chain as Chain
 from jnrsfm.inputs.flow import Flow as Flow
+from jnrsfm.inputs.flow import chained_flow as chained_flow
 from jnrsfm.inputs.flow import flow_between as flow_between
 from jnrsfm.inputs.frame_pairs import PairBatch as PairBatch
 from jnrsfm.inputs.frame_pairs import at_size as at_size

@@ -129,7 +129,7 @@ def test_at_first_nothing_moves_and_a_learned_basis_starts_at_the_cosines(change
 def test_a_run_has_a_field_a_page_and_says_what_was_held_out(run):
     assert isinstance(run.result, TrajectoryField)
     assert run.history[-1]["phase_step"] == 4
-    assert {"photo", "photo_near", "photo_far", "cycle", "flow", "path", "static"} <= set(run.history[-1])
+    assert {"photo", "photo_near", "photo_far", "cycle", "flow", "flow_far", "path", "static"} <= set(run.history[-1])
     page = (run.out / "report.html").read_text()
     assert "images that training did not see" in page
     assert "<canvas" in page
@@ -224,12 +224,18 @@ def test_smaller_images_see_the_same_scene():
 
 @pytest.mark.fast
 def test_moving_pixels_are_drawn_more_often():
-    pixels = preparing.pixels_of(scene(held=False), 1 / 3, 0)
+    pixels = preparing.pixels_of(scene(held=False), 1 / 3, 3, 0)
     count = 5 * 12 * 16
     assert len(pixels.frame) == round(count * 1.5)
     moving = np.asarray(pixels.moving)
     assert moving.sum() == round(count / 2) + 5 * 16
     assert (np.asarray(pixels.colour)[moving] == [250, 120, 30]).all()
+    # the flow of a pixel a frame, chained over at most three frames and never beyond the clip
+    steps, frame = np.asarray(pixels.far_steps).astype(int), np.asarray(pixels.frame)
+    assert steps.min() == -3
+    assert steps.max() == 3
+    assert ((frame + steps >= 0) & (frame + steps < 5)).all()
+    np.testing.assert_allclose(pixels.far - np.asarray(pixels.place), np.stack([steps, 0 * steps], 1))
 
 
 @pytest.mark.fast

@@ -85,7 +85,7 @@ def fit(
     session.say(
         f"{METHOD}: {len(train)} images of {train.size[0]} x {train.size[1]} pixels, {space.kind} coordinates"
     )
-    pixels = preparing.pixels_of(train, config.moving_share, seed)
+    pixels = preparing.pixels_of(train, config.moving_share, config.flow_reach, seed)
     problem = Problem(lambda key: (init_field(key, structure), {}), objective, objective.criteria)
     engine = Engine(problem, config, session, optimizer=optimizer_of(config))
     source = Resident(pixels, config.batch, JUDGED, judge=JUDGED)

@@ -27,7 +27,8 @@ from jnrsfm.training import Mean
 
 class Pixels(NamedTuple):
     """Training pixels, a row each: `frame`, `place (2,)` x and y, `colour (3,)` uint8, `moving`, `flow (2, 2)` to the
-    frame before and after, `flow_valid (2,)`, inverse `depth` and `depth_valid`."""
+    frame before and after, `flow_valid (2,)`, `far (2,)` where chained flow leads `far_steps` frames on (0: nowhere),
+    inverse `depth` and `depth_valid`."""
 
     frame: Any
     place: Any
@@ -35,6 +36,8 @@ class Pixels(NamedTuple):
     moving: Any
     flow: Any
     flow_valid: Any
+    far: Any
+    far_steps: Any
     depth: Any
     depth_valid: Any
 
@@ -48,6 +51,12 @@ def _held(still: tuple[Any, Any, Any] | None, moving: Any) -> tuple[Any, Any, An
     stop = jax.lax.stop_gradient
     density, share, colour = still
     return jnp.where(free, density, stop(density)), share, jnp.where(free[..., None], colour, stop(colour))
+
+
+def _picked(pair: Any, step: Any) -> Any:
+    """Of `pair (ray, 2, ...)`, before and after, that on the side of `step`, less or more than 0."""
+    which = (step > 0).astype(jnp.int32)
+    return jnp.take_along_axis(pair, which.reshape(-1, *(1,) * (pair.ndim - 1)), 1)[:, 0]
 
 
 class Track(NamedTuple):
@@ -215,16 +224,34 @@ class Objective:
             parts = losses.path_terms(s.world / unit, world / unit, last / unit, empty)
             out["path"] = w.path_weight * sum(p.mean() for p in parts)
         if self.path and batch.flow is not None and w.flow_weight:
-            share = both.moving[..., None]
-            place = share * world + (1 - share) * s.world
-            total = jnp.maximum(weights.sum(-1, keepdims=True), 1e-3)
-            place = (weights[..., None] * place).sum(1) / total
-            t = self.track
-            seen = geometry.project(t.camera_to_world[neighbour], t.intrinsics[neighbour], place)
-            which = (step > 0).astype(jnp.int32)
-            pick = lambda x: jnp.take_along_axis(x, which.reshape(-1, *(1,) * (x.ndim - 1)), 1)[:, 0]
-            gap = losses.flow_distance(
-                seen, batch.place.astype(jnp.float32), pick(batch.flow), pick(batch.flow_valid), self.width
-            )
+            # A pixel's surface is held to where flow leads it: the frame beside it, and one far off, which tells far
+            # more of the slow cosines of its path.
+            gap = self._flow_gap(
+                batch, neighbour, self._surface(s, weights, both.moving, world), _picked(batch.flow, step),
+                _picked(batch.flow_valid, step),
+            )  # fmt: skip
             out["flow"] = w.flow_weight * fading * gap.mean()
+            if w.flow_reach > 1:
+                distant = batch.frame + batch.far_steps
+                shift = field.displacement(
+                    params, self.config, found.coefficients, start[:, None], self.track.time[distant][:, None]
+                )
+                carried = self.space.world_from_field(s.points + shift)
+                gap = self._flow_gap(
+                    batch, distant, self._surface(s, weights, both.moving, carried),
+                    batch.far - batch.place, batch.far_steps != 0,
+                )  # fmt: skip
+                walk = jnp.sqrt(jnp.maximum(jnp.abs(batch.far_steps), 1))  # how errors of flow add up
+                out["flow_far"] = w.flow_weight * fading * (gap / walk).mean()
         return out
+
+    def _surface(self, s: Samples, weights, share, world):
+        """The point `(ray, 3)` that a ray sees, what moves of it moved to `world (ray, sample, 3)`."""
+        place = share[..., None] * world + (1 - share[..., None]) * s.world
+        total = jnp.maximum(weights.sum(-1, keepdims=True), 1e-3)
+        return (weights[..., None] * place).sum(1) / total
+
+    def _flow_gap(self, batch: Pixels, frame, place, flow, valid):
+        """How far from where `flow` says the camera of `frame` sees `place (ray, 3)`."""
+        seen = geometry.project(self.track.camera_to_world[frame], self.track.intrinsics[frame], place)
+        return losses.flow_distance(seen, batch.place.astype(jnp.float32), flow, valid, self.width)

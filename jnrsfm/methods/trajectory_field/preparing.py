@@ -9,6 +9,7 @@ import numpy as np
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.scene_space import SceneSpace, forward_facing
+from jnrsfm.inputs import Chain, chained_flow
 from jnrsfm.methods.trajectory_field.objective import Pixels, Track
 from jnrsfm.methods.trajectory_field.rendering import Sampling
 from jnrsfm.methods.trajectory_field.settings import TrajectoryFieldSettings
@@ -129,8 +130,21 @@ class _Smaller:
         return np.round(mean).astype(np.uint8)
 
 
-def pixels_of(scene: DynamicScene, share: float, seed: int) -> Pixels:
-    """All pixels in random order, moving ones repeated, so that `share` of what is drawn is drawn from them alone."""
+def _far(
+    motion: Motion2D, frame: np.ndarray, place: np.ndarray, reach: int, rng: np.random.Generator
+) -> Chain:
+    """Pixels followed through the clip to frames at random within `reach`, one each."""
+    frames = len(motion.moving)
+    low, high = np.maximum(frame - reach, 0), np.minimum(frame + reach, frames - 1)
+    wanted = rng.integers(low, high + 1) - frame
+    after = chained_flow(motion.forward, motion.forward_valid, frame, place, wanted, 1)
+    before = chained_flow(motion.backward, motion.backward_valid, frame, place, -wanted, -1)
+    return Chain(np.where(wanted[:, None] > 0, after.place, before.place), after.steps + before.steps)
+
+
+def pixels_of(scene: DynamicScene, share: float, reach: int, seed: int) -> Pixels:
+    """All pixels in random order, moving ones repeated, so that `share` of what is drawn is drawn from them alone; flow
+    is chained over at most `reach` frames."""
     n, (width, height) = len(scene), scene.size
     count = n * height * width
     rng = np.random.default_rng(seed)
@@ -146,7 +160,9 @@ def pixels_of(scene: DynamicScene, share: float, seed: int) -> Pixels:
     flat = lambda a: np.asarray(a).reshape(count, *np.shape(a)[3:])[order]
     moving = np.zeros(len(order), bool) if motion is None else flat(motion.moving)
     flow = valid = None
+    far = Chain(None, None)
     if motion is not None:
+        far = _far(motion, frame, np.stack([x, y], 1).astype(np.float32), reach, rng)
         flow = np.stack([flat(motion.backward), flat(motion.forward)], 1).astype(np.float32)
         valid = np.stack([flat(motion.backward_valid), flat(motion.forward_valid)], 1)
     depth = known = None
@@ -161,6 +177,8 @@ def pixels_of(scene: DynamicScene, share: float, seed: int) -> Pixels:
         moving,
         flow,
         valid,
+        far.place,
+        None if far.steps is None else far.steps.astype(np.int16),
         depth,
         known,
     )

@@ -69,6 +69,8 @@ class TrajectoryFieldSettings(TrainConfig):
     """Its window, as a share of the ray."""
     flow_weight: float = 10.0
     """Weight of optical flow, and of depth below, at first; both fall tenfold every third of the training."""
+    flow_reach: int = 24
+    """Most frames over which flow is chained; 1: to the neighbours alone."""
     depth_weight: float = 0.04
     """Weight of given inverse depth."""
     static_weight: float = 1.0
@@ -88,7 +90,7 @@ class TrajectoryFieldSettings(TrainConfig):
     def __post_init__(self):
         """Refuse what cannot work."""
         super().__post_init__()
-        for name in ("samples", "width", "layers", "channels", "downscale", "doublings"):
+        for name in ("samples", "width", "layers", "channels", "downscale", "doublings", "flow_reach"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}: it must be at least 1")
         for name in ("resolution", "static_resolution"):
