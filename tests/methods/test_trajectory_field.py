@@ -129,7 +129,9 @@ def test_at_first_nothing_moves_and_a_learned_basis_starts_at_the_cosines(change
 def test_a_run_has_a_field_a_page_and_says_what_was_held_out(run):
     assert isinstance(run.result, TrajectoryField)
     assert run.history[-1]["phase_step"] == 4
-    assert {"photo", "photo_near", "photo_far", "cycle", "flow", "flow_far", "path", "static"} <= set(run.history[-1])
+    assert {"photo", "photo_near", "photo_far", "cycle", "flow", "flow_far", "path", "static"} <= set(
+        run.history[-1]
+    )
     page = (run.out / "report.html").read_text()
     assert "images that training did not see" in page
     assert "<canvas" in page

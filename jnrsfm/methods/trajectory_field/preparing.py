@@ -160,9 +160,10 @@ def pixels_of(scene: DynamicScene, share: float, reach: int, seed: int) -> Pixel
     flat = lambda a: np.asarray(a).reshape(count, *np.shape(a)[3:])[order]
     moving = np.zeros(len(order), bool) if motion is None else flat(motion.moving)
     flow = valid = None
-    far = Chain(None, None)
+    end = steps = None
     if motion is not None:
         far = _far(motion, frame, np.stack([x, y], 1).astype(np.float32), reach, rng)
+        end, steps = far.place, far.steps.astype(np.int16)
         flow = np.stack([flat(motion.backward), flat(motion.forward)], 1).astype(np.float32)
         valid = np.stack([flat(motion.backward_valid), flat(motion.forward_valid)], 1)
     depth = known = None
@@ -177,8 +178,8 @@ def pixels_of(scene: DynamicScene, share: float, reach: int, seed: int) -> Pixel
         moving,
         flow,
         valid,
-        far.place,
-        None if far.steps is None else far.steps.astype(np.int16),
+        end,
+        steps,
         depth,
         known,
     )
