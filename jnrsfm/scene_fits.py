@@ -5,10 +5,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jnrsfm import io, metrics
 from jnrsfm.config import to_plain
+from jnrsfm.geometry import rays
+from jnrsfm.inputs import chained_flow
 from jnrsfm.methods import Fitted, MethodInfo
 from jnrsfm.pixels import resized
 from jnrsfm.result_runs import keep_result, open_result_run
@@ -18,6 +21,7 @@ from jnrsfm.training import Session
 TITLE = "A scene in motion"
 WIDE = 160  # pixels of the views of the page, at most
 PAIRS, AROUND, TIMES, PATHS = 6, 16, 16, 160
+FEWEST_CHAINS = 20
 ORBIT_FILE, CLIP_FILE = "frozen_time.mp4", "time.mp4"
 
 
@@ -52,7 +56,7 @@ def fit_scene(
     made: Any = fitted.reconstruction
     with session.interruptible():
         field: TrajectoryField = dataclasses.replace(made, show=show_of(made, scene, train, config, session))
-    quality = quality_of(field, fitted, warnings)
+    quality = quality_of(field, fitted, warnings, train.depth is not None)
     kept = keep_result(folder, info, record, config, session, fitted, field, quality, begun, TITLE)
     if folder is not None and session.first:
         _write_movies(folder, field)
@@ -67,29 +71,19 @@ def _write_movies(folder: Path, field: TrajectoryField) -> None:
     io.movies.write_movie(folder / CLIP_FILE, there_and_back(field.show.moving))
 
 
-def quality_of(field: TrajectoryField, fitted: Fitted, warnings: list[str]) -> dict[str, Any]:
-    """The quality report: PSNR and SSIM of images that training did not see, or of training images."""
+def quality_of(
+    field: TrajectoryField, fitted: Fitted, warnings: list[str], depth_given: bool = False
+) -> dict[str, Any]:
+    """The quality report (`metrics.assess_field`) of what the page shows."""
     show = field.show
     assert show is not None
-    where = "images that training did not see" if show.held_out else "training images"
-    item = lambda name, value, unit, good, fair: {
-        "name": name, "value": value, "unit": unit,
-        "verdict": "unknown" if not show.held_out else "good" if value >= good else "fair" if value >= fair else "poor",
-        "explain": f"mean over {len(show.found)} {where}",
-    }  # fmt: skip
-    items = [
-        item("psnr", show.scores["psnr"], "dB", 28, 22),
-        item("ssim", show.scores["ssim"], "(range 1)", 0.9, 0.75),
-    ]
-    if not show.held_out:
-        warnings = [
-            *warnings,
-            "no image was held out: nothing says how good views from elsewhere are (hold_out=8)",
-        ]
     moving = fitted.diagnostics.get("moving_pixels")
     if moving is not None and moving < 0.002 and field.config.n_basis:
         warnings = [*warnings, "hardly anything was found to move: the paths are not to be trusted"]
-    return {"items": items, "warnings": warnings}
+    return metrics.assess_field(
+        show.scores, len(show.found), show.held_out, flow_share=show.scores.get("flow_share"),
+        depth_given=depth_given, remarks=warnings,
+    )  # fmt: skip
 
 
 def _size(field: TrajectoryField) -> tuple[int, int]:
@@ -124,7 +118,11 @@ def show_of(
         image = resized(seen.pixels.read(int(i)), size)
         k = scaled(seen.intrinsics[i], scene.size, size)
         mine = view(seen.camera_to_world[i], seen.time[i], k, seen.bounds[i]).image
-        figures.append((metrics.images.psnr(mine, image / 255), metrics.images.ssim(mine, image / 255)))
+        copy = resized(train.pixels.read(int(np.argmin(_apart(train, seen, int(i))))), size) / 255
+        figures.append((
+            metrics.images.psnr(mine, image / 255), metrics.images.ssim(mine, image / 255),
+            metrics.images.psnr(mine, image / 255) - metrics.images.psnr(copy, image / 255),
+        ))  # fmt: skip
         truth.append(image)
         found.append(_bytes(mine))
         captions.append(f"{seen.pixels.names[i]}, time {seen.time[i]:.2f}: {figures[-1][0]:.1f} dB")
@@ -132,11 +130,14 @@ def show_of(
     around = orbit(field, train.camera_to_world[middle])
     frozen = [_bytes(view(p, train.time[middle]).image) for p in around]
     moving = [_bytes(view(train.camera_to_world[middle], t).image) for t in np.linspace(0, 1, TIMES)]
-    paths, colours = _paths(field, train, middle)
-    psnr, ssim = np.mean(figures, 0)
+    paths, colours, starts = _paths(field, train, middle)
+    scores = dict(zip(("psnr", "ssim", "gain_over_copy"), map(float, np.mean(figures, 0)), strict=True))
+    share = flow_share(field, train, middle, starts)
+    if share is not None:
+        scores["flow_share"] = share
     return FieldShow(
         np.stack(truth), np.stack(found), tuple(captions), held_out, np.stack(frozen), np.stack(moving), paths,
-        colours, np.asarray(train.camera_to_world[middle], np.float64), {"psnr": float(psnr), "ssim": float(ssim)},
+        colours, np.asarray(train.camera_to_world[middle], np.float64), scores,
     )  # fmt: skip
 
 
@@ -157,11 +158,21 @@ def orbit(field: TrajectoryField, pose: Any, count: int = AROUND) -> np.ndarray:
     return np.stack(out)
 
 
-def _paths(field: TrajectoryField, train: DynamicScene, frame: int) -> tuple[np.ndarray, np.ndarray]:
-    """Paths of points of what moves (else of all) in a training frame, as the field has them."""
+def _apart(train: DynamicScene, seen: DynamicScene, number: int) -> np.ndarray:
+    """How far the training images are from image `number` of `seen`: in time, then, less, in place."""
+    place = np.linalg.norm(train.camera_to_world[:, :, 3] - seen.camera_to_world[number][:, 3], axis=1)
+    return np.abs(train.time - seen.time[number]) + 1e-6 * place / max(float(place.max()), 1e-12)
+
+
+def _paths(
+    field: TrajectoryField, train: DynamicScene, frame: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Paths of points of what moves (else of all) in a training frame, as the field has them, their colours, and where
+    they begin in the world."""
     times = np.linspace(0, 1, 24)
+    none = np.zeros((0, len(times), 3), np.float32), np.zeros((0, 3), np.uint8), np.zeros((0, 3))
     if not field.config.n_basis:
-        return np.zeros((0, len(times), 3), np.float32), np.zeros((0, 3), np.uint8)
+        return none
     pose, at = train.camera_to_world[frame], float(train.time[frame])
     size = _size(field)
     view = field.render(pose, at, intrinsics=scaled(train.intrinsics[frame], train.size, size), size=size)
@@ -169,13 +180,53 @@ def _paths(field: TrajectoryField, train: DynamicScene, frame: int) -> tuple[np.
     inside = inside if inside.sum() > 20 else view.opacity > 0.5
     pixels = np.argwhere(inside)[:, ::-1]
     if not len(pixels):
-        return np.zeros((0, len(times), 3), np.float32), np.zeros((0, 3), np.uint8)
+        return none
     pixels = pixels[np.unique(np.linspace(0, len(pixels) - 1, PATHS).astype(int))]
     k = scaled(train.intrinsics[frame], train.size, size)
     z = view.depth[pixels[:, 1], pixels[:, 0]][:, None]
     local = np.concatenate([(pixels - k[:2, 2]) / np.diag(k)[:2], np.ones((len(pixels), 1))], 1) * z
     points = local @ pose[:, :3].T + pose[:, 3]
-    return field.trajectories(points, at, times), _bytes(view.image)[pixels[:, 1], pixels[:, 0]]
+    return (
+        field.trajectories(points, at, times),
+        _bytes(view.image)[pixels[:, 1], pixels[:, 0]],
+        points,
+    )
+
+
+def flow_share(field: TrajectoryField, train: DynamicScene, frame: int, points: np.ndarray) -> float | None:
+    """How far the paths of surface `points (point, 3)` of a training frame are from where chained flow leads, in the
+    images, as a share of how far they are from it if they stand still; None without flow or with fewer than 20 chains.
+
+    Points that the flow of the camera alone explains say nothing: only those that `train.motion` calls moving count."""
+    motion = train.motion
+    if motion is None or not train.path or not len(points):
+        return None
+    cameras, lenses = jnp.asarray(train.camera_to_world), jnp.asarray(train.intrinsics)
+    seen = lambda x, f: np.asarray(rays.project(cameras[f], lenses[f], jnp.asarray(x)))
+    start = seen(points, frame)
+    width, height = train.size
+    x, y = np.clip(np.round(start), 0, (width - 1, height - 1)).astype(int).T
+    keep = motion.moving[frame][y, x]
+    points, start = points[keep], np.clip(start[keep], 0, (width - 1, height - 1))
+    paths = field.trajectories(points, float(train.time[frame]), train.time)
+    gaps, stills = [], []
+    for flow, valid, way in (
+        (motion.forward, motion.forward_valid, 1), (motion.backward, motion.backward_valid, -1)
+    ):  # fmt: skip
+        for reach in (1, 2, 4, 8):
+            full = np.full(len(points), reach)
+            found = chained_flow(flow, valid, np.full(len(points), frame), start, full, way)
+            whole = np.abs(found.steps) == reach
+            if whole.any():
+                there = frame + way * reach
+                away = lambda x, there=there, whole=whole, found=found: np.linalg.norm(
+                    seen(x[whole], there) - found.place[whole], axis=1
+                )
+                gaps.extend(away(paths[:, there]))
+                stills.extend(away(points))
+    if len(gaps) < FEWEST_CHAINS:
+        return None
+    return float(np.median(gaps) / max(float(np.median(stills)), 1e-6))
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from jnrsfm.metrics.curves import point_errors as point_errors
 from jnrsfm.metrics.curves import success_rate as success_rate
 from jnrsfm.metrics.depth_quality import assess_depth as assess_depth
 from jnrsfm.metrics.depth_quality import clip_flicker as clip_flicker
+from jnrsfm.metrics.field_quality import assess_field as assess_field
 from jnrsfm.metrics.fits import format_quality as format_quality
 from jnrsfm.metrics.fits import judge_fit as judge_fit
 from jnrsfm.metrics.fits import score_fit as score_fit

@@ -64,6 +64,8 @@ def page_html(contents: Contents) -> str:
         f"<td>{html.escape(i['verdict'])}</td><td>{html.escape(i['explain'])}</td></tr>"
         for i in quality["items"]
     )
+    told = html.escape((quality.get("verdict") or {}).get("text", ""))
+    verdict = f"<p><b>{told}</b></p>" if told else ""
     warned = "".join(f"<p class=warn>{html.escape(w)}</p>" for w in quality["warnings"])
     of = "images that training did not see" if s.held_out else "training images"
     paths = ""
@@ -103,7 +105,7 @@ pre {{ overflow-x: auto; }}
 </style>
 <script>{_SCRIPT}</script>
 <h1>{html.escape(contents.title)}</h1>
-<table>{items}</table>{warned}
+{verdict}<table>{items}</table>{warned}
 <p>{html.escape(contents.code.value)}: {html.escape(contents.code.advice)}</p>
 <h2>Views: truth, field, error</h2>
 <p>Of {of}. Errors from dark (none) to bright (30 % of the range).</p><div class="grid">{rows}</div>
