@@ -118,11 +118,11 @@ def show_of(
         image = resized(seen.pixels.read(int(i)), size)
         k = scaled(seen.intrinsics[i], scene.size, size)
         mine = view(seen.camera_to_world[i], seen.time[i], k, seen.bounds[i]).image
-        copy = resized(train.pixels.read(int(np.argmin(_apart(train, seen, int(i))))), size) / 255
-        figures.append((
-            metrics.images.psnr(mine, image / 255), metrics.images.ssim(mine, image / 255),
-            metrics.images.psnr(mine, image / 255) - metrics.images.psnr(copy, image / 255),
-        ))  # fmt: skip
+        psnr, gain = metrics.images.psnr(mine, image / 255), 0.0
+        if held_out:
+            copy = resized(train.pixels.read(int(np.argmin(_apart(train, seen, int(i))))), size) / 255
+            gain = psnr - metrics.images.psnr(copy, image / 255)
+        figures.append((psnr, metrics.images.ssim(mine, image / 255), gain))
         truth.append(image)
         found.append(_bytes(mine))
         captions.append(f"{seen.pixels.names[i]}, time {seen.time[i]:.2f}: {figures[-1][0]:.1f} dB")

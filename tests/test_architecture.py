@@ -44,7 +44,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "citations": {"methods", "types", "errors"},
     "lifting": {"depth_maps", "methods", "io", "inputs", "geometry", "types", "errors"},
     "result_runs": {"citations", "report", "methods", "training", "io", "runs", "errors"},
-    "scene_fits": {"result_runs", "methods", "training", "io", "metrics", "scenes", "config", "pixels"},
+    "scene_fits": {
+        "result_runs", "methods", "training", "io", "inputs", "metrics", "geometry", "scenes", "config", "pixels",
+    },
     "depth_fits": {"result_runs", "depth_maps", "methods", "training", "metrics", "config"},
     "api": {
         "result_runs", "scene_fits", "scenes", "depth_maps", "depth_fits", "lifting", "citations", "report", "methods",

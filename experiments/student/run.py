@@ -114,9 +114,10 @@ def _cases() -> dict[str, Work]:
     for which, (count, _, seen) in SETS.items():
         people = f"{count} rendered people, {count * seen} images"
         for labels in LABELS:
-            name = f"teacher_{labels}" if which == "rendered" else f"{which}_teacher_{labels}"
-            run = lambda labels=labels, which=which: teacher(labels, 0, which)
-            cases[name] = Work(people, about[labels], "pnd", run)
+            start = f"teacher_{labels}" if which == "rendered" else f"{which}_teacher_{labels}"
+            for seed in (0, 1, 2) if labels == "clicked" else (0,):
+                run = lambda args=(labels, seed, which): teacher(*args)
+                cases[f"{start}_{seed}" if seed else start] = Work(people, about[labels], "pnd", run)
         wanted = [("clicked", s) for s in (0, 1, 2)]
         wanted += [("exact", 0), ("sparse", 0)] if which == "rendered" else []
         for labels, seed in wanted:

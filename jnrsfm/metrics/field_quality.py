@@ -13,6 +13,7 @@ VIEWS = {
     "gain_over_copy": Threshold(3.0, 0.5, higher=True),
 }
 PATHS = Threshold(0.25, 0.5)
+MOST = 99.0  # dB: images that are equal have more without end, which no file can hold
 """Rules of thumb: dB, range 1, dB; shares of the flow."""
 _UNITS = {"psnr": "dB", "ssim": "(range 1)", "gain_over_copy": "dB"}
 _TEXTS = {
@@ -24,7 +25,7 @@ _TEXTS = {
 
 def _word(asked: Threshold, value: float) -> str:
     """The word of a view figure; what is not a number, or endlessly worse, is poor."""
-    return asked.verdict(min(value, 1e9)) if value > -np.inf else "poor"
+    return "poor" if np.isnan(value) else asked.verdict(float(np.clip(value, -MOST, MOST)))
 
 
 def assess_field(
@@ -39,8 +40,9 @@ def assess_field(
     """The report in the form of `metrics.assess`.
 
     `views`: means over `count` images of PSNR, SSIM, and the gain over the training image that is nearest in time, as
-    it is; `held_out`: training did not see these images, else they say nothing. `flow_share`: how far the paths of
-    what moves lie from where chained flow leads, as a share of how far it leads; None: no paths, or no flow.
+    it is; `held_out`: training did not see these images, else they say nothing, and the nearest image is itself.
+    `flow_share`: how far the paths of what moves lie from where chained flow leads, as a share of how far it leads;
+    None: no paths, or no flow.
 
     The word is that of the worst view figure, and no better than fair where paths do not follow flow; poor where the
     nearest image copied is as good. Depth along the line of sight is seen by no figure here.
@@ -48,12 +50,12 @@ def assess_field(
     where = "images that training did not see" if held_out else "training images"
     items = [
         {
-            "name": name, "value": float(views[name]), "unit": _UNITS[name],
+            "name": name, "value": float(np.clip(np.nan_to_num(views[name]), -MOST, MOST)), "unit": _UNITS[name],
             "verdict": _word(asked, views[name]) if held_out else "unknown",
             "explain": f"mean over {count} {where}"
             + (", above the nearest training image as it is" if name == "gain_over_copy" else ""),
         }
-        for name, asked in VIEWS.items()
+        for name, asked in VIEWS.items() if held_out or name != "gain_over_copy"
     ]  # fmt: skip
     warnings = list(remarks)
     if not held_out:

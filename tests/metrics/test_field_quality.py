@@ -1,5 +1,6 @@
 """The word of a field's report follows its figures, and is never good on nonsense."""
 
+import numpy as np
 import pytest
 
 from jnrsfm.metrics import assess_field
@@ -29,6 +30,8 @@ def test_the_word(change, held_out, share, word):
     assert found["verdict"]["text"].startswith(word)
     assert ("paths_against_flow" in [i["name"] for i in found["items"]]) == (share is not None)
     assert any("do not follow" in w for w in found["warnings"]) == (share == 0.9)
+    assert np.isfinite([i["value"] for i in found["items"]]).all()  # a file can hold them
+    assert ("gain_over_copy" in [i["name"] for i in found["items"]]) == held_out
     assert any("held out" in w for w in found["warnings"]) == (not held_out)
 
 

@@ -25,7 +25,7 @@ class Student(TrainConfig):
     teacher's shapes; the bound of the thesis on its codes (deep-nrsfm++ only); or the distance to its depths."""
     sparsity: float = 0.3
     """Weight of the L1 norm of the code (codes)."""
-    firmness: float = 0.05
+    firmness: float = 0.2
     """No depth is asked for more firmly than to this share of the object's size (conditional)."""
     label_noise: float = 0.01
     """Standard deviation of the labels as a share of the object's size (conditional)."""
