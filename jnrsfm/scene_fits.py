@@ -56,7 +56,7 @@ def fit_scene(
     made: Any = fitted.reconstruction
     with session.interruptible():
         field: TrajectoryField = dataclasses.replace(made, show=show_of(made, scene, train, config, session))
-    quality = quality_of(field, fitted, warnings, train.depth is not None)
+    quality = quality_of(field, fitted, warnings)
     kept = keep_result(folder, info, record, config, session, fitted, field, quality, begun, TITLE)
     if folder is not None and session.first:
         _write_movies(folder, field)
@@ -71,9 +71,7 @@ def _write_movies(folder: Path, field: TrajectoryField) -> None:
     io.movies.write_movie(folder / CLIP_FILE, there_and_back(field.show.moving))
 
 
-def quality_of(
-    field: TrajectoryField, fitted: Fitted, warnings: list[str], depth_given: bool = False
-) -> dict[str, Any]:
+def quality_of(field: TrajectoryField, fitted: Fitted, warnings: list[str]) -> dict[str, Any]:
     """The quality report (`metrics.assess_field`) of what the page shows."""
     show = field.show
     assert show is not None
@@ -81,9 +79,12 @@ def quality_of(
     if moving is not None and moving < 0.002 and field.config.n_basis:
         warnings = [*warnings, "hardly anything was found to move: the paths are not to be trusted"]
     return metrics.assess_field(
-        show.scores, len(show.found), show.held_out, flow_share=show.scores.get("flow_share"),
-        depth_given=depth_given, remarks=warnings,
-    )  # fmt: skip
+        show.scores,
+        len(show.found),
+        show.held_out,
+        flow_share=show.scores.get("flow_share"),
+        remarks=warnings,
+    )
 
 
 def _size(field: TrajectoryField) -> tuple[int, int]:
@@ -118,20 +119,23 @@ def show_of(
         image = resized(seen.pixels.read(int(i)), size)
         k = scaled(seen.intrinsics[i], scene.size, size)
         mine = view(seen.camera_to_world[i], seen.time[i], k, seen.bounds[i]).image
-        psnr, gain = metrics.images.psnr(mine, image / 255), 0.0
+        figure = {
+            "psnr": metrics.images.psnr(mine, image / 255),
+            "ssim": metrics.images.ssim(mine, image / 255),
+        }
         if held_out:
             copy = resized(train.pixels.read(int(np.argmin(_apart(train, seen, int(i))))), size) / 255
-            gain = psnr - metrics.images.psnr(copy, image / 255)
-        figures.append((psnr, metrics.images.ssim(mine, image / 255), gain))
+            figure["gain_over_copy"] = figure["psnr"] - metrics.images.psnr(copy, image / 255)
+        figures.append(figure)
         truth.append(image)
         found.append(_bytes(mine))
-        captions.append(f"{seen.pixels.names[i]}, time {seen.time[i]:.2f}: {figures[-1][0]:.1f} dB")
+        captions.append(f"{seen.pixels.names[i]}, time {seen.time[i]:.2f}: {figure['psnr']:.1f} dB")
     middle = len(train) // 2
     around = orbit(field, train.camera_to_world[middle])
     frozen = [_bytes(view(p, train.time[middle]).image) for p in around]
     moving = [_bytes(view(train.camera_to_world[middle], t).image) for t in np.linspace(0, 1, TIMES)]
     paths, colours, starts = _paths(field, train, middle)
-    scores = dict(zip(("psnr", "ssim", "gain_over_copy"), map(float, np.mean(figures, 0)), strict=True))
+    scores = {name: float(np.mean([f[name] for f in figures])) for name in figures[0]}
     share = flow_share(field, train, middle, starts)
     if share is not None:
         scores["flow_share"] = share

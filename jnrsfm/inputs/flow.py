@@ -60,7 +60,8 @@ def chained_flow(
     steps: Int[np.ndarray, " pixel"],
     way: int,
 ) -> Chain:
-    """Follow pixels through the flow of each frame to the next (`way` 1) or to the one before (-1), as far as `steps`.
+    """Follow pixels through the flow of each frame to the next (`way` 1) or to the one before (-1), as far as `steps`:
+    `x_{k+1} = x_k + flow[frame + way k](x_k)`, in pixels, x before y.
 
     A chain ends early, and says so, where flow is not valid or tears: what is reached until then is kept. Flow between
     pixels is bilinear. Errors add up along a chain as a random walk: as the root of its steps."""

@@ -25,7 +25,8 @@ GOOD = {"psnr": 30.0, "ssim": 0.95, "gain_over_copy": 6.0}
     ],
 )
 def test_the_word(change, held_out, share, word):
-    found = assess_field(GOOD | change, 6, held_out, flow_share=share)
+    views = {n: v for n, v in (GOOD | change).items() if held_out or n != "gain_over_copy"}
+    found = assess_field(views, 6, held_out, flow_share=share)
     assert found["verdict"]["word"] == word
     assert found["verdict"]["text"].startswith(word)
     assert ("paths_against_flow" in [i["name"] for i in found["items"]]) == (share is not None)
@@ -36,8 +37,8 @@ def test_the_word(change, held_out, share, word):
 
 
 @pytest.mark.fast
-def test_what_was_said_before_is_kept_and_depth_is_asked_for():
+def test_what_was_said_before_is_kept_and_paths_are_never_without_their_warning():
     found = assess_field(GOOD, 6, True, flow_share=0.1, remarks=["no optical flow"])
     assert found["warnings"][0] == "no optical flow"
     assert "may drift" in found["warnings"][1]
-    assert assess_field(GOOD, 6, True, flow_share=0.1, depth_given=True)["warnings"] == []
+    assert assess_field(GOOD, 6, True)["warnings"] == []

@@ -85,7 +85,8 @@ def fit(
     session.say(
         f"{METHOD}: {len(train)} images of {train.size[0]} x {train.size[1]} pixels, {space.kind} coordinates"
     )
-    pixels = preparing.pixels_of(train, config.moving_share, config.flow_reach, seed)
+    reach = config.flow_reach if config.paths and config.flow_weight else 1
+    pixels = preparing.pixels_of(train, config.moving_share, reach, seed)
     problem = Problem(lambda key: (init_field(key, structure), {}), objective, objective.criteria)
     engine = Engine(problem, config, session, optimizer=optimizer_of(config))
     source = Resident(pixels, config.batch, JUDGED, judge=JUDGED)

@@ -27,8 +27,8 @@ from jnrsfm.training import Mean
 
 class Pixels(NamedTuple):
     """Training pixels, a row each: `frame`, `place (2,)` x and y, `colour (3,)` uint8, `moving`, `flow (2, 2)` to the
-    frame before and after, `flow_valid (2,)`, `far (2,)` where chained flow leads `far_steps` frames on (0: nowhere),
-    inverse `depth` and `depth_valid`."""
+    frame before and after, `flow_valid (2,)`, `far (2,)` where chained flow leads `far_steps` frames on (0: nowhere;
+    None: not chained), inverse `depth` and `depth_valid`."""
 
     frame: Any
     place: Any
@@ -231,7 +231,7 @@ class Objective:
                 _picked(batch.flow_valid, step),
             )  # fmt: skip
             out["flow"] = w.flow_weight * fading * gap.mean()
-            if w.flow_reach > 1:
+            if batch.far is not None:
                 distant = batch.frame + batch.far_steps
                 shift = field.displacement(
                     params, self.config, found.coefficients, start[:, None], self.track.time[distant][:, None]

@@ -144,7 +144,7 @@ def _far(
 
 def pixels_of(scene: DynamicScene, share: float, reach: int, seed: int) -> Pixels:
     """All pixels in random order, moving ones repeated, so that `share` of what is drawn is drawn from them alone; flow
-    is chained over at most `reach` frames."""
+    is chained over at most `reach` frames, 1: not at all."""
     n, (width, height) = len(scene), scene.size
     count = n * height * width
     rng = np.random.default_rng(seed)
@@ -161,9 +161,10 @@ def pixels_of(scene: DynamicScene, share: float, reach: int, seed: int) -> Pixel
     moving = np.zeros(len(order), bool) if motion is None else flat(motion.moving)
     flow = valid = None
     end = steps = None
-    if motion is not None:
+    if motion is not None and reach > 1:
         far = _far(motion, frame, np.stack([x, y], 1).astype(np.float32), reach, rng)
         end, steps = far.place, far.steps.astype(np.int16)
+    if motion is not None:
         flow = np.stack([flat(motion.backward), flat(motion.forward)], 1).astype(np.float32)
         valid = np.stack([flat(motion.backward_valid), flat(motion.forward_valid)], 1)
     depth = known = None
