@@ -31,7 +31,7 @@ class Student(TrainConfig):
     """Standard deviation of the labels as a share of the object's size (conditional)."""
     depth_weight: float = 1.0
     """Weight of the depths against x and y."""
-    bin_weight: float = 0.02
+    bin_weight: float = 0.2
     """Weight of the cross-entropy of the axis head's distributions with the labels of x and y, and with the teacher's
     distribution of each depth."""
     size: int = 64
