@@ -1,6 +1,7 @@
 """The methods, found by name, and their settings. A new one is one file, its test, its experiment, and one line."""
 
 from jnrsfm.methods import (
+    articulated,
     auto,
     bmm,
     consensus,
@@ -19,6 +20,7 @@ from jnrsfm.methods import (
     trajectory,
     trajectory_field,
 )
+from jnrsfm.methods.articulated import Articulated as Articulated
 from jnrsfm.methods.auto import Auto as Auto
 from jnrsfm.methods.base import Fitted as Fitted
 from jnrsfm.methods.base import MethodInfo as MethodInfo
@@ -54,6 +56,7 @@ METHODS: dict[str, MethodInfo] = {
         bmm.INFO,
         consensus.INFO,
         pnd.INFO,
+        articulated.INFO,
         student.INFO,
         prn_images.INFO,
         keypoint_transformer.INFO,

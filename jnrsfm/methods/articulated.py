@@ -1,0 +1,317 @@
+r"""An articulated figure in clips of one camera: bones keep their lengths, depth moves as smoothly as the image does,
+and poses are few (`shape_prior.articulated` has the energy).
+
+Solvers that know shapes only as a distribution (`pnd`, `consensus`) are the starts: on a clip that shows each pose from
+few sides, many depths are equally likely to them, and bones that stretch and shrink give the wrong ones away. From each
+start the energy is descended; the clips may then take their depths from different starts, or the reflected ones, and
+single bones and limbs change the side to which they point, whatever lowers the energy. The end of least energy is kept;
+nothing but the tracks decides.
+
+Bones are the `edges` of the landmarks; where there are none, a tree of the pairs of points whose distance varies least
+in the start.
+
+Source: ours; constant bone lengths under scaled orthography: Taylor, CVPR 2000; Wei and Chai, ICCV 2009.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jnrsfm.errors import InputError
+from jnrsfm.factorization.measurements import CAMERAS, Measurements, measure, reconstruction
+from jnrsfm.factorization.upgrade import resolve_camera_signs
+from jnrsfm.methods import consensus, pnd
+from jnrsfm.methods.base import Fitted, MethodInfo
+from jnrsfm.shape_prior import articulated as prior
+from jnrsfm.shape_prior.articulated import Figure, Prior, Sigmas, Tracks
+from jnrsfm.training import Session
+from jnrsfm.types import Landmarks
+
+_BLOCK = 32  # proposals looked at together
+_WINDOW = 120  # frames in which proposals are tried together
+_STEP = 10  # rounds of descent in one dispatch
+
+
+@dataclasses.dataclass(frozen=True)
+class Articulated:
+    """Settings of the articulated figure; the standard deviations are shares of the object's size in the image."""
+
+    bone: float = 0.03
+    """Standard deviation of a bone's length, as a share of the mean bone."""
+    motion: float = 0.0
+    """Standard deviation of the second difference of a point's path; 0: eight times that of the tracks (median)."""
+    scale: float = 0.05
+    """Standard deviation of the change of scale between frames (weak perspective)."""
+    shape: float = 0.03
+    """Differences between shapes below which they count as one."""
+    rounds: int = 60
+    """Rounds of 50 steps of descent from each start."""
+    sweeps: int = 1
+    """Passes over the clips in which bones change sides."""
+
+    def __post_init__(self):
+        """Raise InputError for settings that cannot work."""
+        for name in ("bone", "scale", "shape"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}: give a share above 0")
+        if self.motion < 0:
+            raise InputError(f"motion is {self.motion}: give a share above 0, or 0 for that of the tracks")
+        if self.rounds < 1 or self.sweeps < 0:
+            raise InputError(f"rounds is {self.rounds} and sweeps {self.sweeps}: give at least 1 and 0")
+
+
+@dataclasses.dataclass
+class _State:
+    """A figure under descent."""
+
+    name: str
+    figure: Figure
+    mean: Any
+    rotations: Any = None
+    energy: float = np.inf
+
+
+def fit(landmarks: Landmarks, camera: str, config: Articulated, seed: int, session: Session) -> Fitted:
+    """Starts, descents, exchange, flips. Raises InputError where no start can take the landmarks."""
+    starts = _starts(landmarks, camera, seed, session)
+    data = measure(landmarks, camera, 3)
+    bones = np.asarray(landmarks.edges if landmarks.edges is not None else [], int).reshape(-1, 2)
+    if not len(bones):
+        bones = prior.rigid_pairs(starts[0][1])
+    tracks = _tracks(landmarks, data, bones)
+    sigmas = _sigmas(tracks, config, camera, starts[0][2])
+    states = [_descended(n, x, data, tracks, sigmas, config, camera, session) for n, x, _ in starts]
+    best = min(states, key=lambda s: s.energy)
+    best = _searched(best, states, landmarks, tracks, sigmas, config, session)
+    return _fitted(best, states, landmarks, camera, data, bones)
+
+
+def _starts(
+    landmarks: Landmarks, camera: str, seed: int, session: Session
+) -> list[tuple[str, np.ndarray, float]]:
+    """`(name, camera points, noise)` of the solvers that can take the landmarks."""
+    cameras = [camera] if camera == "orthographic" else ["orthographic", "weak-perspective"]
+    found, refused = [], []
+    for info in (pnd.INFO, consensus.INFO):
+        for model in cameras:
+            try:
+                one = info.fit(landmarks, model, info.config(), seed, session)
+            except InputError as error:
+                refused.append(str(error))
+                continue
+            x = np.asarray(one.reconstruction.camera_points, np.float64)
+            if np.isfinite(x).all():
+                found.append((f"{info.name}, {model}", x, float(one.diagnostics.get("noise", 0.01))))
+    if not found:
+        raise InputError(f"articulated: nothing to start from: {'; '.join(refused)}")
+    return found
+
+
+def _tracks(landmarks: Landmarks, data: Measurements, bones: np.ndarray) -> Tracks:
+    """The measurements as the energy wants them."""
+    n = data.n_frames
+    sequence = landmarks.sequence
+    follows = np.zeros(n - 1) if sequence is None else np.diff(np.asarray(sequence)) == 0
+    single = lambda a: jnp.asarray(a, jnp.float32)
+    return Tracks(
+        single(data.observed.transpose(0, 2, 1)), single(data.weights), single(follows), jnp.asarray(bones)
+    )
+
+
+def _sigmas(tracks: Tracks, config: Articulated, camera: str, noise: float) -> Sigmas:
+    """Standard deviations; that of the motion by what x and y do."""
+    motion = config.motion
+    if not motion:
+        xy, w = np.asarray(tracks.points), np.asarray(tracks.weights) > 0
+        follows = np.asarray(tracks.follows) > 0
+        seen = (w[2:] & w[1:-1] & w[:-2]) & (follows[1:] & follows[:-1])[:, None]
+        bend = np.abs(xy[2:] - 2 * xy[1:-1] + xy[:-2])[seen]
+        motion = 8 * float(np.median(bend)) / 0.6745 if len(bend) else 0.05
+        motion = float(np.clip(motion, 0.01, 0.2))
+    pixel = float(np.clip(noise, 0.003, 0.1))
+    free = float(camera == "weak-perspective")
+    return Sigmas(*map(jnp.float32, (pixel, config.bone, motion, config.scale, config.shape, free)))
+
+
+def _descended(
+    name: str, x: np.ndarray, data: Measurements, tracks: Tracks, sigmas: Sigmas, config: Articulated,
+    camera: str, session: Session,
+) -> _State:  # fmt: skip
+    """The energy descended from camera points `x`."""
+    x = x - x.mean(1, keepdims=True)
+    xy, seen = np.asarray(tracks.points), np.asarray(tracks.weights) > 0
+    own = np.sqrt((seen[..., None] * x[..., :2] ** 2).sum((1, 2)))
+    scale = np.maximum(own, 1e-9) / np.maximum(np.sqrt((seen[..., None] * xy**2).sum((1, 2))), 1e-9)
+    if camera == "orthographic":
+        scale = np.full(len(x), np.exp(np.log(scale).mean()))
+    x = x / scale[:, None, None]
+    x[..., :2] = np.where(seen[..., None], xy, x[..., :2])
+    # a start of one scale for all frames knows how the object's distance changes; one of a scale each says 1
+    step = np.log(scale) - np.log(scale).mean() if "orthographic" in name else np.zeros(len(x))
+    step = step if camera == "weak-perspective" else np.zeros(len(x))
+    figure = Figure(*(jnp.asarray(a, jnp.float32) for a in (x, step, np.zeros(len(tracks.bones)))))
+    lengths = jnp.median(prior.bone_lengths(prior.scaled(figure), tracks.bones), 0)
+    figure = figure._replace(log_length=jnp.log(lengths))
+    return _descend(_State(name, figure, _first_mean(figure)), tracks, sigmas, config.rounds, session)
+
+
+def _first_mean(figure: Figure) -> Any:
+    """Mean of the shapes aligned to each other, beginning with a frame in the middle."""
+    x = prior.scaled(figure)
+    mean = x[len(x) // 2]
+    for _ in range(20):
+        mean = prior.mean_shape(figure, prior.aligned(x, mean))
+    return mean
+
+
+def _descend(state: _State, tracks: Tracks, sigmas: Sigmas, rounds: int, session: Session) -> _State:
+    """Rounds of descent, a few in a dispatch."""
+    done, figure, mean, rotations, value = 0, state.figure, state.mean, state.rotations, np.inf
+    while done < rounds:
+        ends = jnp.asarray([done / rounds, min(1.0, (done + _STEP) / rounds)], jnp.float32)
+        figure, rotations, mean, value = prior.descend(figure, mean, tracks, sigmas, ends, rounds=_STEP)
+        done += _STEP
+        session.say(f"articulated: {state.name}: round {done} of {rounds}: energy {float(value):.2f}")
+    return _State(state.name, figure, mean, rotations, float(value))
+
+
+def _windows(landmarks: Landmarks, n: int) -> list[np.ndarray]:
+    """Frames of each clip, long clips in parts; without an order, all frames in parts."""
+    sequence = np.zeros(n, int) if landmarks.sequence is None else np.asarray(landmarks.sequence)
+    out = []
+    for clip in np.unique(sequence):
+        own = np.flatnonzero(sequence == clip)
+        out += np.array_split(own, -(-len(own) // _WINDOW))
+    return [w for w in out if len(w) >= 5]
+
+
+def _searched(
+    best: _State, states: list[_State], landmarks: Landmarks, tracks: Tracks, sigmas: Sigmas,
+    config: Articulated, session: Session,
+) -> _State:  # fmt: skip
+    """Windows take depths of other starts, or have bones exchange their sides, wherever the energy falls."""
+    windows = _windows(landmarks, len(best.figure.x))
+    tree = prior.spanning_tree(np.asarray(tracks.bones), tracks.points.shape[1])
+    for sweep in range(config.sweeps):
+        known = prior.prior_of(best.figure, best.rotations, sigmas)
+        x, log_scale = np.array(best.figure.x), np.array(best.figure.log_scale)
+        changed = 0
+        for frames in windows:
+            own = x[frames]
+            others = [np.asarray(s.figure.x)[frames] for s in states] if sweep == 0 else []
+            proposals = [o * [1, 1, sign] for o in others for sign in (1, -1)] + prior.flips(own, *tree)
+            scales = (
+                [np.asarray(s.figure.log_scale)[frames] for s in states for _ in (1, -1)] if others else []
+            )
+            scales += [log_scale[frames]] * (len(proposals) - len(scales))
+            better = _improved(own, log_scale[frames], proposals, scales, frames, best, tracks, known, sigmas)
+            if better is not None:
+                x[frames], log_scale[frames] = better
+                changed += 1
+        if not changed:
+            break
+        figure = best.figure._replace(x=jnp.asarray(x), log_scale=jnp.asarray(log_scale))
+        trial = _descend(
+            _State(f"sweep {sweep + 1}", figure, best.mean), tracks, sigmas, config.rounds, session
+        )
+        session.say(f"articulated: sweep {sweep + 1}: {changed} of {len(windows)} windows changed")
+        if not trial.energy < best.energy:
+            break
+        best = trial
+    return best
+
+
+def _improved(
+    own, log_scale, proposals, scales, frames, best: _State, tracks: Tracks, known: Prior, sigmas: Sigmas
+):
+    """`(x, log_scale)` of the window after the best of the proposals, and of the sums of the best ones, or None where
+    none is better than what is there, descended as long."""
+    n = len(frames)
+    fill = lambda a: np.concatenate([a, np.repeat(a[-1:], _WINDOW - n, 0)]).astype(np.float32)
+    part = Tracks(
+        jnp.asarray(fill(np.asarray(tracks.points)[frames])), jnp.asarray(fill(np.asarray(tracks.weights)[frames])),
+        jnp.asarray(np.concatenate([np.asarray(tracks.follows)[frames[:-1]], np.zeros(_WINDOW - n)]), jnp.float32),
+        tracks.bones,
+    )  # fmt: skip
+    there = jnp.asarray(np.arange(_WINDOW) < n, jnp.float32)
+
+    def costs(xs, logs):
+        ends = []
+        for first in range(0, len(xs), _BLOCK):
+            block = [fill(a) for a in xs[first : first + _BLOCK]]
+            steps = [fill(a) for a in logs[first : first + _BLOCK]]
+            spare = _BLOCK - len(block)
+            found = prior.local(
+                jnp.asarray(np.stack(block + block[:1] * spare)), jnp.asarray(np.stack(steps + steps[:1] * spare)),
+                best.figure.log_length, part, there, known, sigmas,
+            )  # fmt: skip
+            ends.append([np.asarray(a)[: len(block)] for a in found])
+        return [np.concatenate(a) for a in zip(*ends, strict=True)]
+
+    xs, logs = [own, *proposals], [log_scale, *scales]
+    found = costs(xs, logs)
+    order = np.argsort(found[2])
+    good = [int(i) for i in order if i and found[2][i] < found[2][0] - 0.5][: _BLOCK // 2]
+    if not good:
+        return None
+    chosen = tuple(a[good[0]] for a in found)
+    # what helps alone may help together
+    total = [own + sum(xs[i] - own for i in good[: k + 1]) for k in range(1, len(good))]
+    pairs = [xs[good[0]] + xs[i] - own for i in good[2:]]
+    if total:
+        sums = costs(total + pairs, [logs[good[0]]] * len(total + pairs))
+        least = int(np.argmin(sums[2]))
+        if sums[2][least] < chosen[2]:
+            chosen = tuple(a[least] for a in sums)
+    return chosen[0][:n], chosen[1][:n]
+
+
+def _fitted(
+    best: _State,
+    states: list[_State],
+    landmarks: Landmarks,
+    camera: str,
+    data: Measurements,
+    bones: np.ndarray,
+) -> Fitted:
+    """The record. Shapes in their own frame are X rotated onto the mean."""
+    x = np.asarray(best.figure.x, np.float64)
+    x = x - x.mean(1, keepdims=True)
+    log_scale = np.asarray(best.figure.log_scale, np.float64)
+    size = np.exp(log_scale - log_scale.mean())
+    rotations = np.asarray(best.rotations, np.float64)  # X R is the shape, so R is the camera
+    shapes = np.einsum("fpi,fij->fpj", x * size[:, None, None], rotations)
+    found = dataclasses.replace(data, size=data.size / size, centre=data.centre + _shift(best, data))
+    rows = rotations[:, :2]
+    _, margin = resolve_camera_signs(rows, data.points, data.sequence)
+    record = reconstruction(landmarks, camera, found, shapes, rotations, margin)
+    length = prior.bone_lengths(prior.scaled(best.figure), jnp.asarray(bones))
+    vary = float(np.median(np.asarray(length.std(0) / length.mean(0))))
+    diagnostics = {
+        "energy": round(best.energy, 3), "starts": {s.name: round(s.energy, 3) for s in states},
+        "bones": "given" if landmarks.edges is not None else "found", "bone_variation": round(vary, 4),
+    }  # fmt: skip
+    return Fitted(record, diagnostics=diagnostics)
+
+
+def _shift(best: _State, data: Measurements) -> np.ndarray:
+    """`(frame, 2)` from the centre of what was seen to that of all points, in the image's units."""
+    return data.size[:, None] * np.asarray(best.figure.x, np.float64)[..., :2].mean(1)
+
+
+INFO = MethodInfo(
+    name="articulated",
+    kind="solver",
+    summary="articulated figures in clips: constant bone lengths, smooth depth and few poses, from pnd and consensus",
+    cameras=CAMERAS,
+    missing=True,
+    needs_order=False,
+    unseen=False,
+    source="ours; Taylor, CVPR 2000 (bones of constant length under scaled orthography)",
+    cites=("lee2013pnd",),
+    config=Articulated,
+    fit=fit,
+    state="experimental",
+)
