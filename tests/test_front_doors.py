@@ -30,6 +30,7 @@ NOT_EXPORTED = {
     "geometry.mirror_evidence.pair_evidence": "as `pair_distances`",
     "geometry.mirror_evidence.margin_of": "as `pair_distances`",
     "geometry.reflection_votes.*": "as `pair_distances`",
+    "shape_prior.articulated.*": "the energy and its descent, for its method: the names are plain words",
     "shape_prior.category_prior.empty": "zeros in the layout of a saved model, for its method",
     "metrics.distances.*": "exported as a module: the names are plain words",
     "metrics.quality.*": "exported as a module, as `metrics.distances`",

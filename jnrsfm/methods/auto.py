@@ -1,12 +1,12 @@
 r"""Choose a method by the points that it predicts: a share of the observed points is hidden, each candidate is fitted
 to the others, and the one that puts the hidden ones best in the image is fitted again to all.
 
-Candidates go by what the data are: a body of one shape (`rigid`), a figure of bones in clips (`articulated`, where
-bones and order are given), a distribution of shapes (`pnd`), parts that agree (`consensus`), and, where frames are very
-many or the camera is a pinhole with known intrinsics, the network of Deep NRSfM++. Where the file names no camera,
-orthographic and weak perspective are both tried. Within `better` of the least error the simpler one is taken: a freer
-model that predicts no better has more depths to choose from, which nothing checks. The others that predict nearly as
-well are the agreement check: how far they put the points elsewhere is the uncertainty of the result.
+Candidates go by what the data are: a body of one shape (`rigid`), a distribution of shapes (`pnd`), parts that agree
+(`consensus`), and, where frames are very many or the camera is a pinhole with known intrinsics, the network of Deep
+NRSfM++. Where the file names no camera, orthographic and weak perspective are both tried. Within `better` of the least
+error the simpler one is taken: a freer model that predicts no better has more depths to choose from, which nothing
+checks. The others that predict nearly as well are the agreement check: how far they put the points elsewhere is the
+uncertainty of the result.
 
 Source: selection by held-out data is folklore (Stone, JRSS B 36(2), 1974); the candidates are published methods.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from jnrsfm.errors import InputError
 from jnrsfm.inputs.observations import hold_out
-from jnrsfm.methods import articulated, consensus, deep_nrsfm_pp, pnd, rigid
+from jnrsfm.methods import consensus, deep_nrsfm_pp, pnd, rigid
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.training import Session
 from jnrsfm.types import CAMERA_MODELS, Landmarks, Reconstruction
@@ -128,11 +128,8 @@ def _candidates(landmarks: Landmarks, camera: str, seed: int, session: Session):
     cameras = [camera]
     if landmarks.camera is None and camera == "orthographic":
         cameras.append("weak-perspective")
-    figure = landmarks.edges is not None and landmarks.sequence is not None
-    for info in (rigid.INFO, *([articulated.INFO] if figure else []), pnd.INFO, consensus.INFO):
-        # the articulated figure starts from both cameras itself
-        models = {"articulated": cameras[-1:], "consensus": cameras[:1]}.get(info.name, cameras)
-        for model in models:
+    for info in (rigid.INFO, pnd.INFO, consensus.INFO):
+        for model in cameras if info is not consensus.INFO else cameras[:1]:
             yield info.name, model, lambda x, i=info, m=model: i.fit(x, m, i.config(), seed, session)
 
 
@@ -167,7 +164,7 @@ def _size(landmarks: Landmarks) -> float:
 INFO = MethodInfo(
     name="auto",
     kind="solver",
-    summary="chooses among rigid, articulated, pnd, consensus (and deep-nrsfm++) by the points that each predicts",
+    summary="chooses among rigid, pnd, consensus (and deep-nrsfm++) by the points that each predicts",
     cameras=CAMERA_MODELS,
     missing=True,
     needs_order=False,

@@ -4,6 +4,7 @@
 * `procrustean_em`: expectation maximisation for it, cameras and depths unknown (`State`, `start`, `iterate`).
 * `category_prior`: one such distribution for each category, with what its cameras have in common (`Prior`, `learn`,
   and the posterior of images).
+* `articulated`: such a distribution beside bones of constant length and smooth motion, as one energy, and its descent.
 """
 
 from jnrsfm.shape_prior.category_prior import Learned as Learned
