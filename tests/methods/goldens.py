@@ -50,11 +50,12 @@ OTHERWISE: dict[tuple[str, str], dict[str, Any]] = {
 EITHER_REFLECTION = {("consensus", "orthographic")}
 # Networks that take long to compile: their orthographic cases stand for those with a scale for each frame.
 DEAR = {("paul", "weak-perspective"), ("prn", "weak-perspective"), ("multicategory", "weak-perspective")}
-CASES = [  # auto runs the others
+OF_OTHERS = ("auto", "articulated")  # they begin with fits of the others, which have cases of their own
+CASES = [
     (name, camera)
     for name, info in jnrsfm.methods.METHODS.items()
     for camera in info.cameras
-    if name != "auto" and info.takes is jnrsfm.Landmarks and (name, camera) not in DEAR
+    if name not in OF_OTHERS and info.takes is jnrsfm.Landmarks and (name, camera) not in DEAR
 ]
 
 
