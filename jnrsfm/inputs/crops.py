@@ -47,13 +47,14 @@ class Squares(NamedTuple):
 
 
 def label_boxes(images: LabelledImages) -> np.ndarray:
-    """`(image, 4)` boxes: those given, else around the visible landmarks, else NaN."""
+    """`(image, 4)` boxes: those given, else around the visible landmarks, else NaN; one landmark makes no box."""
     visible = np.asarray(images.landmarks.visible)[..., None]
     points = np.asarray(images.landmarks.points2d, np.float64)
     low = np.where(visible, points, np.inf).min(1, initial=np.inf)
     high = np.where(visible, points, -np.inf).max(1, initial=-np.inf)
     boxes = np.concatenate([low, high], 1)
-    boxes[~np.isfinite(boxes).all(1)] = np.nan
+    with np.errstate(invalid="ignore"):
+        boxes[~(np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1))] = np.nan
     if images.boxes is not None:
         given = np.asarray(images.boxes, np.float64)
         boxes = np.where(np.isfinite(given).all(1, keepdims=True), given, boxes)

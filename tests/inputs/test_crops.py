@@ -162,3 +162,14 @@ def test_exif_turns_the_image_upright(tmp_path):
     files = pixels.FilePixels.of([tmp_path / "turned.png"])
     assert tuple(files.sizes[0]) == (4, 6)
     assert files.read(0).shape == (6, 4, 3)
+
+
+def test_one_landmark_makes_no_box():
+    points = np.array([[[3.0, 4.0], [9.0, 9.0]], [[3.0, 4.0], [9.0, 8.0]]], np.float32)
+    visible = np.array([[True, False], [True, True]])
+    images = LabelledImages(
+        pixels.ArrayPixels(np.zeros((2, 16, 16, 3), np.uint8)), Landmarks(points, visible)
+    )
+    boxes = crops.label_boxes(images)
+    assert np.isnan(boxes[0]).all()
+    np.testing.assert_array_equal(boxes[1], [3, 4, 9, 8])
