@@ -8,7 +8,7 @@
 * `trajectory`: the DCT basis of smooth motion.
 * `cameras`: the camera models and their projections; `normalization`: the object-centric measurements under them.
 * `rays`: rays of pixels, samples along them, volume rendering; `scene_space`: from the world to a field and back.
-* `skeleton`: bones that are each other's left-right image.
+* `skeleton`: likely bones, their tree, and bones that are each other's left-right image.
 """
 
 from jnrsfm.geometry import rays as rays
@@ -65,6 +65,8 @@ from jnrsfm.geometry.rotations import skew as skew
 from jnrsfm.geometry.rotations import vee as vee
 from jnrsfm.geometry.scene_space import SceneSpace as SceneSpace
 from jnrsfm.geometry.scene_space import forward_facing as forward_facing
+from jnrsfm.geometry.skeleton import bone_tree as bone_tree
+from jnrsfm.geometry.skeleton import guess_links as guess_links
 from jnrsfm.geometry.skeleton import twin_bones as twin_bones
 from jnrsfm.geometry.trajectory import dct_basis as dct_basis
 from jnrsfm.geometry.trajectory import dct_displacement_basis as dct_displacement_basis

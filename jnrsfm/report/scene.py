@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from jnrsfm.errors import InputError
+from jnrsfm.geometry import guess_links
 from jnrsfm.report.contents import Contents, input_of
-from jnrsfm.report.links import guess_links, pairs_from_names
+from jnrsfm.report.links import pairs_from_names
 from jnrsfm.report.steady import steady_rotations, upright
 from jnrsfm.types import Landmarks, Reconstruction
 

@@ -1,15 +1,23 @@
 """The articulated figure mends what a solver leaves: flat relief, and depths that jitter."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jnrsfm import metrics
 from jnrsfm.datasets import make
 from jnrsfm.errors import InputError
+from jnrsfm.geometry import bone_tree
 from jnrsfm.methods import articulated
 from jnrsfm.methods.articulated import Articulated
+from jnrsfm.methods.articulated.descent import local
+from jnrsfm.methods.articulated.proposals import flips
+from jnrsfm.shape_prior import articulated as prior
+from jnrsfm.shape_prior.articulated import Figure, Sigmas, Tracks
 from jnrsfm.training import Session
 
+BONES = np.array([[0, 1], [1, 2], [1, 3], [3, 4]])
+SIGMAS = Sigmas(0.01, 0.03, 0.05, 0.05, 0.03, 1.0)
 SHORT = {"rounds": 20, "sweeps": 1}
 
 
@@ -60,3 +68,39 @@ def test_settings_that_cannot_work_are_refused():
     for wrong in ({"bone": 0.0}, {"motion": -1.0}, {"rounds": 0}, {"sweeps": -1}):
         with pytest.raises(InputError):
             Articulated(**wrong)
+
+
+def test_proposals_keep_the_image_and_the_bones():
+    x = np.random.default_rng(2).normal(size=(40, 5, 3)).cumsum(0) * 0.1 + np.arange(15).reshape(5, 3)
+    parent, below = bone_tree(BONES, 5)
+    assert sorted(np.flatnonzero(parent < 0)) == [1]  # the most joined point is the root
+    length = lambda y: np.linalg.norm(y[:, BONES[:, 0]] - y[:, BONES[:, 1]], axis=-1)
+    proposals = flips(x, parent, below)
+    assert len(proposals) > 4
+    for y in proposals:
+        assert np.abs(y - x).max() > 1e-6
+        np.testing.assert_array_equal(y[..., :2], x[..., :2])
+        np.testing.assert_allclose(length(y), length(x), atol=1e-9)
+
+
+def test_a_wrong_bone_costs_more_than_the_truth():
+    landmarks, truth = make("quadruped", seed=3, frames=60, clips=1, camera="orthographic", view="orbit")
+    x = np.asarray(truth.camera_points, np.float32)
+    x = x - x.mean(1, keepdims=True)
+    x = x / np.sqrt((x[..., :2] ** 2).sum(-1).mean())
+    bones = np.asarray(landmarks.edges)
+    ones = np.ones(x.shape[:2], np.float32)
+    tracks = Tracks(jnp.asarray(x[..., :2]), jnp.asarray(ones), jnp.ones(59), jnp.asarray(bones))
+    figure = Figure(jnp.asarray(x), jnp.zeros(60), jnp.zeros(len(bones)))
+    lengths = jnp.log(jnp.median(prior.bone_lengths(prior.scaled(figure), tracks.bones), 0))
+    figure = figure._replace(log_length=lengths)
+    mean = jnp.asarray(x[0])
+    for _ in range(10):
+        mean = prior.mean_shape(figure, prior.aligned(prior.scaled(figure), mean))
+    known = prior.prior_of(figure, prior.aligned(prior.scaled(figure), mean), SIGMAS)
+    proposals = flips(x, *bone_tree(bones, x.shape[1]), most=0)[:15]
+    block = jnp.asarray(np.stack([x, *proposals]))
+    cost = np.asarray(
+        local(block, jnp.zeros((16, 60)), lengths, tracks, jnp.ones(60), known, SIGMAS, rounds=1, inner=5)[2]
+    )
+    assert (cost[1:] > cost[0]).all()

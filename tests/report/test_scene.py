@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jnrsfm.errors import InputError
-from jnrsfm.report.links import guess_links, pairs_from_names
+from jnrsfm.geometry import guess_links
+from jnrsfm.report.links import pairs_from_names
 from jnrsfm.report.scene import HIDDEN, SEEN, UNDEFINED, build_scene, pick_frames
 from jnrsfm.report.steady import steady_rotations, upright
 from jnrsfm.types import Cameras, Landmarks, Reconstruction

@@ -8,7 +8,7 @@ single bones and limbs change the side to which they point, whatever lowers the 
 nothing but the tracks decides.
 
 Bones are the `edges` of the landmarks; where there are none, a tree of the pairs of points whose distance varies least
-in the start.
+in the first start (`geometry.guess_links`).
 
 Source: ours; constant bone lengths under scaled orthography: Taylor, CVPR 2000; Wei and Chai, ICCV 2009.
 """
@@ -22,12 +22,15 @@ import numpy as np
 from jnrsfm.errors import InputError
 from jnrsfm.factorization.measurements import CAMERAS, Measurements, measure, reconstruction
 from jnrsfm.factorization.upgrade import resolve_camera_signs
+from jnrsfm.geometry import align_jointly, bone_tree, guess_links
 from jnrsfm.methods import consensus, pnd
+from jnrsfm.methods.articulated.descent import descend, local
+from jnrsfm.methods.articulated.proposals import flips
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.shape_prior import articulated as prior
 from jnrsfm.shape_prior.articulated import Figure, Prior, Sigmas, Tracks
 from jnrsfm.training import Session
-from jnrsfm.types import Landmarks
+from jnrsfm.types import Landmarks, ResultCode
 
 _BLOCK = 32  # proposals looked at together
 _WINDOW = 120  # frames in which proposals are tried together
@@ -47,7 +50,7 @@ class Articulated:
     shape: float = 0.03
     """Differences between shapes below which they count as one."""
     rounds: int = 60
-    """Rounds of 50 steps of descent from each start."""
+    """Rounds of descent from each start, of 50 steps (`descent.INNER`) each."""
     sweeps: int = 1
     """Passes over the clips in which bones change sides."""
 
@@ -71,6 +74,7 @@ class _State:
     mean: Any
     rotations: Any = None
     energy: float = np.inf
+    code: ResultCode = ResultCode.CONVERGED
 
 
 def fit(landmarks: Landmarks, camera: str, config: Articulated, seed: int, session: Session) -> Fitted:
@@ -79,10 +83,10 @@ def fit(landmarks: Landmarks, camera: str, config: Articulated, seed: int, sessi
     data = measure(landmarks, camera, 3)
     bones = np.asarray(landmarks.edges if landmarks.edges is not None else [], int).reshape(-1, 2)
     if not len(bones):
-        bones = prior.rigid_pairs(starts[0][1])
+        bones = guess_links(starts[0][1], np.ones(starts[0][1].shape[:2], bool)).astype(int)
     tracks = _tracks(landmarks, data, bones)
     sigmas = _sigmas(tracks, config, camera, starts[0][2])
-    states = [_descended(n, x, data, tracks, sigmas, config, camera, session) for n, x, _ in starts]
+    states = [_descended(n, x, tracks, sigmas, config, camera, session) for n, x, _ in starts]
     best = min(states, key=lambda s: s.energy)
     best = _searched(best, states, landmarks, tracks, sigmas, config, session)
     return _fitted(best, states, landmarks, camera, data, bones)
@@ -136,8 +140,7 @@ def _sigmas(tracks: Tracks, config: Articulated, camera: str, noise: float) -> S
 
 
 def _descended(
-    name: str, x: np.ndarray, data: Measurements, tracks: Tracks, sigmas: Sigmas, config: Articulated,
-    camera: str, session: Session,
+    name: str, x: np.ndarray, tracks: Tracks, sigmas: Sigmas, config: Articulated, camera: str, session: Session
 ) -> _State:  # fmt: skip
     """The energy descended from camera points `x`."""
     x = x - x.mean(1, keepdims=True)
@@ -154,27 +157,23 @@ def _descended(
     figure = Figure(*(jnp.asarray(a, jnp.float32) for a in (x, step, np.zeros(len(tracks.bones)))))
     lengths = jnp.median(prior.bone_lengths(prior.scaled(figure), tracks.bones), 0)
     figure = figure._replace(log_length=jnp.log(lengths))
-    return _descend(_State(name, figure, _first_mean(figure)), tracks, sigmas, config.rounds, session)
-
-
-def _first_mean(figure: Figure) -> Any:
-    """Mean of the shapes aligned to each other, beginning with a frame in the middle."""
-    x = prior.scaled(figure)
-    mean = x[len(x) // 2]
-    for _ in range(20):
-        mean = prior.mean_shape(figure, prior.aligned(x, mean))
-    return mean
+    mean = align_jointly(prior.scaled(figure))[0].mean(0)
+    return _descend(_State(name, figure, mean), tracks, sigmas, config.rounds, session)
 
 
 def _descend(state: _State, tracks: Tracks, sigmas: Sigmas, rounds: int, session: Session) -> _State:
-    """Rounds of descent, a few in a dispatch."""
-    done, figure, mean, rotations, value = 0, state.figure, state.mean, state.rotations, np.inf
-    while done < rounds:
-        ends = jnp.asarray([done / rounds, min(1.0, (done + _STEP) / rounds)], jnp.float32)
-        figure, rotations, mean, value = prior.descend(figure, mean, tracks, sigmas, ends, rounds=_STEP)
-        done += _STEP
-        session.say(f"articulated: {state.name}: round {done} of {rounds}: energy {float(value):.2f}")
-    return _State(state.name, figure, mean, rotations, float(value))
+    """Rounds of descent, a few in a dispatch; where a state is not finite, the one before it is the end."""
+    rotations = prior.aligned(prior.scaled(state.figure), state.mean)
+    state = _State(state.name, state.figure, state.mean, rotations, code=ResultCode.NOT_CONVERGED)
+    for done in range(0, rounds, _STEP):
+        count = min(_STEP, rounds - done)
+        ends = jnp.asarray([done / rounds, (done + count) / rounds], jnp.float32)
+        figure, rotations, mean, value = descend(state.figure, state.mean, tracks, sigmas, ends, rounds=count)
+        if not np.isfinite(float(value)):
+            return dataclasses.replace(state, code=ResultCode.NOT_CONVERGED)
+        state = _State(state.name, figure, mean, rotations, float(value))
+        session.say(f"articulated: {state.name}: round {done + count} of {rounds}: energy {state.energy:.2f}")
+    return state
 
 
 def _windows(landmarks: Landmarks, n: int) -> list[np.ndarray]:
@@ -193,7 +192,7 @@ def _searched(
 ) -> _State:  # fmt: skip
     """Windows take depths of other starts, or have bones exchange their sides, wherever the energy falls."""
     windows = _windows(landmarks, len(best.figure.x))
-    tree = prior.spanning_tree(np.asarray(tracks.bones), tracks.points.shape[1])
+    tree = bone_tree(np.asarray(tracks.bones), tracks.points.shape[1])
     for sweep in range(config.sweeps):
         known = prior.prior_of(best.figure, best.rotations, sigmas)
         x, log_scale = np.array(best.figure.x), np.array(best.figure.log_scale)
@@ -201,7 +200,7 @@ def _searched(
         for frames in windows:
             own = x[frames]
             others = [np.asarray(s.figure.x)[frames] for s in states] if sweep == 0 else []
-            proposals = [o * [1, 1, sign] for o in others for sign in (1, -1)] + prior.flips(own, *tree)
+            proposals = [o * [1, 1, sign] for o in others for sign in (1, -1)] + flips(own, *tree)
             scales = (
                 [np.asarray(s.figure.log_scale)[frames] for s in states for _ in (1, -1)] if others else []
             )
@@ -243,7 +242,7 @@ def _improved(
             block = [fill(a) for a in xs[first : first + _BLOCK]]
             steps = [fill(a) for a in logs[first : first + _BLOCK]]
             spare = _BLOCK - len(block)
-            found = prior.local(
+            found = local(
                 jnp.asarray(np.stack(block + block[:1] * spare)), jnp.asarray(np.stack(steps + steps[:1] * spare)),
                 best.figure.log_length, part, there, known, sigmas,
             )  # fmt: skip
@@ -268,6 +267,11 @@ def _improved(
     return chosen[0][:n], chosen[1][:n]
 
 
+def _shapes(state: _State) -> np.ndarray:
+    """`(frame, point, 3)` X of a state, centred, in the camera frame."""
+    return np.asarray(prior.scaled(prior.centred(state.figure)), np.float64)
+
+
 def _fitted(
     best: _State,
     states: list[_State],
@@ -276,29 +280,29 @@ def _fitted(
     data: Measurements,
     bones: np.ndarray,
 ) -> Fitted:
-    """The record. Shapes in their own frame are X rotated onto the mean."""
-    x = np.asarray(best.figure.x, np.float64)
-    x = x - x.mean(1, keepdims=True)
-    log_scale = np.asarray(best.figure.log_scale, np.float64)
-    size = np.exp(log_scale - log_scale.mean())
-    rotations = np.asarray(best.rotations, np.float64)  # X R is the shape, so R is the camera
-    shapes = np.einsum("fpi,fij->fpj", x * size[:, None, None], rotations)
-    found = dataclasses.replace(data, size=data.size / size, centre=data.centre + _shift(best, data))
-    rows = rotations[:, :2]
-    _, margin = resolve_camera_signs(rows, data.points, data.sequence)
+    """The record. Shapes in their own frame are X rotated onto the mean: X R, so R is the camera. The ends of the other
+    starts are the agreement check: depths that hang on where the search began are not sure."""
+    rotations = np.asarray(best.rotations, np.float64)
+    shapes = np.einsum("fpi,fij->fpj", _shapes(best), rotations)
+    size = np.exp(np.asarray(prior.centred(best.figure).log_scale, np.float64))
+    shift = data.size[:, None] * np.asarray(best.figure.x, np.float64)[..., :2].mean(1)
+    found = dataclasses.replace(data, size=data.size / size, centre=data.centre + shift)
+    _, margin = resolve_camera_signs(rotations[:, :2], data.points, data.sequence)
     record = reconstruction(landmarks, camera, found, shapes, rotations, margin)
-    length = prior.bone_lengths(prior.scaled(best.figure), jnp.asarray(bones))
-    vary = float(np.median(np.asarray(length.std(0) / length.mean(0))))
+    length = np.asarray(prior.bone_lengths(jnp.asarray(_shapes(best)), jnp.asarray(bones)))
     diagnostics = {
         "energy": round(best.energy, 3), "starts": {s.name: round(s.energy, 3) for s in states},
-        "bones": "given" if landmarks.edges is not None else "found", "bone_variation": round(vary, 4),
+        "bones": "given" if landmarks.edges is not None else "found",
+        "bone_variation": round(float(np.median(length.std(0) / length.mean(0))), 4),
     }  # fmt: skip
-    return Fitted(record, diagnostics=diagnostics)
-
-
-def _shift(best: _State, data: Measurements) -> np.ndarray:
-    """`(frame, 2)` from the centre of what was seen to that of all points, in the image's units."""
-    return data.size[:, None] * np.asarray(best.figure.x, np.float64)[..., :2].mean(1)
+    unit = float(np.exp(np.log(found.size).mean()))
+    scale = 1.0 if camera == "orthographic" else found.size / unit  # as in `camera_points` of the record
+    ends = [
+        unit * np.broadcast_to(scale, len(shapes))[:, None, None] * _shapes(s)
+        for s in (best, *(s for s in states if s is not best))
+    ]
+    restarts = np.stack(ends) if len(ends) > 1 else None
+    return Fitted(record, diagnostics=diagnostics, restarts=restarts, code=best.code)
 
 
 INFO = MethodInfo(
