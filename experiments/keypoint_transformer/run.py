@@ -32,7 +32,7 @@ from jnrsfm.types import LabelledImages
 
 METHOD = KeypointTransformerModel.METHOD
 HERE = Path(__file__).resolve().parent
-TRAIN, TEST, STEPS, REAL_STEPS = 4000, 400, 1500, 900
+TRAIN, TEST, STEPS, LIFTER_STEPS, REAL_STEPS = 16000, 400, 6000, 2000, 900
 HOW = {"apart": {"together": 0.0}, "plain": {"context": 0}, "context": {}}
 
 
@@ -74,7 +74,7 @@ def two_d(found: Found2D, images: LabelledImages) -> dict[str, float]:
 def rendered(lifter: str, how: str, seed: int) -> dict[str, Any]:
     """Train on rendered figures; score new figures: 2D, 3D from what is found, 3D from the true keypoints."""
     train, test = sets.figures(TRAIN, 11), sets.figures(TEST, 500)
-    config = KeypointTransformer(lifter=lifter, steps=STEPS, **HOW[how])  # type: ignore[arg-type]
+    config = KeypointTransformer(lifter=lifter, steps=STEPS, lifter_steps=LIFTER_STEPS, **HOW[how])  # type: ignore[arg-type]
     fitted = jnrsfm.fit(train.images, config, seed=seed)
     model = fitted.model.model
     assert isinstance(model, KeypointTransformerModel)

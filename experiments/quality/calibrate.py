@@ -119,7 +119,7 @@ def solve(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def calibrate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Coefficients of all rows; the half width of the interval and the rank correlation from sets left out."""
-    evidence = [verdict.Evidence(**{k: r[k] for k in verdict.Evidence._fields}) for r in rows]
+    evidence = [verdict.Evidence(**{k: r[k] for k in verdict.Evidence._fields if k in r}) for r in rows]
     terms = [verdict._terms(e) for e in evidence]
     names = ["one", *terms[0]]
     x = np.array([[1.0, *t.values()] for t in terms])

@@ -5,9 +5,9 @@
     python -m experiments.student.run --tables        only the README
 
 `rendered_<labels>_<what>_<seed>`: students on 32 rendered people, `many_...`: on 800; `teacher_<labels>`,
-`many_teacher_<labels>`: their teacher alone; `prn_labels`, `prn_images`:
-Procrustean regression through the network, beside `prn` on the labels; `real_<set>`: 2D of real labelled sets, the last
-fifth held out. A result is `results/<case>.json`. Nothing is chosen by 3D.
+`many_teacher_<labels>`: their teacher alone; `prn_labels`, `prn_images`: Procrustean regression through the network,
+beside `prn` on the labels; `real_<set>`: 2D of real labelled sets, the last fifth held out; `pretrained_<set>`: those
+of under a hundred images by the frozen pretrained trunk. A result is `results/<case>.json`. Nothing is chosen by 3D.
 """
 
 import dataclasses
@@ -34,7 +34,8 @@ HERE = Path(__file__).resolve().parent
 SETS = {"rendered": (32, 150, 125), "many": (800, 6, 5)}  # people, photographs of each, of them trained on
 OTHERS = 400  # photographs of other people
 LABELS = {"exact": (0.0, 0.0), "clicked": (0.2, 0.02), "sparse": (0.4, 0.02)}  # missing, noise
-STEPS = 3000
+STEPS = {"rendered": 3000, "many": 6000}
+SMALL = ("fly_top", "mirror_mouse", "openfield_mouse", "reaching_mouse")  # under a hundred images
 
 
 def rendered(
@@ -85,7 +86,7 @@ def prn_on_labels(seed: int) -> dict[str, Any]:
     return {"train": scores.shape_errors(found.reconstruction.camera_points, train.points3d), "config": {}}
 
 
-def real(name: str, seed: int) -> dict[str, Any]:
+def real(name: str, seed: int, backbone: Any = "small") -> dict[str, Any]:
     """2D on the last fifth of a real set, trained on the rest."""
     folder = Path(os.environ.get("JNRSFM_DATA", HERE.parents[2] / "shared" / "data"))
     images = sets.real(name, folder)
@@ -93,7 +94,7 @@ def real(name: str, seed: int) -> dict[str, Any]:
     images = images.select(np.flatnonzero(few))
     cut = int(0.8 * len(images))
     train, test = images.select(slice(0, cut)), images.select(slice(cut, len(images)))
-    config = Student(teacher="rigid", steps=600, holdout=0.0, locate="no")
+    config = Student(teacher="rigid", steps=600, holdout=0.0, locate="no", backbone=backbone)
     found = jnrsfm.fit(train, config, seed=seed)
     boxed = found.model.lift(without_labels(test))
     return {
@@ -122,16 +123,19 @@ def _cases() -> dict[str, Work]:
         wanted += [("exact", 0), ("sparse", 0)] if which == "rendered" else []
         for labels, seed in wanted:
             for distill in ("depths", "conditional"):
-                config = Student(distill=distill, steps=STEPS, locate="no")  # type: ignore[arg-type]
+                config = Student(distill=distill, steps=STEPS[which], locate="no")  # type: ignore[arg-type]
                 run = lambda args=(labels, config, seed, which): student(*args)
                 name = f"{which}_{labels}_{distill}_{seed}"
                 cases[name] = Work(people, f"{about[labels]}; {distill}", "student", run)
-    prn = PrnImages(steps=STEPS, locate="no")
+    prn = PrnImages(steps=STEPS["rendered"], locate="no")
     people = "32 rendered people, 4000 images"
     cases["prn_labels"] = Work(people, "exact labels, landmarks alone", "prn", lambda: prn_on_labels(0))
     cases["prn_images"] = Work(people, "exact labels", "prn-images", lambda: student("exact", prn, 0))
     for name in sets.REAL:
         cases[f"real_{name}"] = Work(name, "last fifth held out", "student", lambda name=name: real(name, 0))
+    for name in SMALL:
+        run = lambda name=name: real(name, 0, "alexnet")
+        cases[f"pretrained_{name}"] = Work(name, "last fifth held out, pretrained trunk", "student", run)
     return cases
 
 
@@ -157,11 +161,14 @@ def write_tables() -> None:
     head.append("CPU minutes")
     text = (HERE / "README.md").read_text()
     text = replace_between(text, "rendered", markdown(head, lines))
-    head = ("set", "images: training, test", "PCK@0.1", "PCK@0.05")
+    head = ("set", "images: training, test", "PCK@0.1", "PCK@0.05", "pretrained: PCK@0.1", "PCK@0.05")
+    share = lambda r: [percent(r.get("test", {}), f"pck_{s}") for s in (0.1, 0.05)]
+    other = lambda r: rows.get(f"pretrained_{r['set']}", {})
     lines = [
-        (r["set"], f"{r['train_images']}, {r['test_images']}", *(percent(r["test"], f"pck_{s}") for s in (0.1, 0.05)))
-        for n, r in rows.items() if n.startswith("real_")
-    ]  # fmt: skip
+        (r["set"], f"{r['train_images']}, {r['test_images']}", *share(r), *share(other(r)))
+        for n, r in rows.items()
+        if n.startswith("real_")
+    ]
     text = replace_between(text, "real", markdown(head, lines))
     when = sorted({(r["device"], r["date"]) for r in rows.values()})
     text = replace_between(text, "when", "; ".join(f"{d}, {t}" for d, t in when))

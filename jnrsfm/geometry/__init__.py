@@ -29,6 +29,11 @@ from jnrsfm.geometry.depth_reflection import relabel as relabel
 from jnrsfm.geometry.depth_reflection import resolve_mirrors as resolve_mirrors
 from jnrsfm.geometry.generalized_procrustes import align as align_jointly  # noqa: F401  (exported)
 from jnrsfm.geometry.generalized_procrustes import stationarity as stationarity
+from jnrsfm.geometry.jitter import TrackNoise as TrackNoise
+from jnrsfm.geometry.jitter import clip_noise as clip_noise
+from jnrsfm.geometry.jitter import clip_sizes as clip_sizes
+from jnrsfm.geometry.jitter import smooth_tracks as smooth_tracks
+from jnrsfm.geometry.jitter import track_noise as track_noise
 from jnrsfm.geometry.mirror_evidence import mirror_distances as mirror_distances
 from jnrsfm.geometry.normalization import adjoint_perspective as adjoint_perspective
 from jnrsfm.geometry.normalization import adjoint_weak as adjoint_weak

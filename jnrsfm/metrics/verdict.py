@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jnrsfm.geometry import clip_noise
 from jnrsfm.metrics import quality
 from jnrsfm.metrics.protocols import camera_points
 from jnrsfm.types import Landmarks, Reconstruction
@@ -32,7 +33,8 @@ class Evidence(NamedTuple):
     square angle of the viewing directions, radians; `beyond`: 2D motion beyond rank 3; `residual`: of the image;
     `depth_jitter`: second differences of depth in time over those of the image, 1 where they are alike; `depth`: over
     width; `thickness`: third extent of a frame's shape over the second, median; `one_sided`: of the left-right pairs of
-    which anything was seen, the share of which one side was (NaN: no pairs).
+    which anything was seen, the share of which one side was (NaN: no pairs). `jitter`: white noise of a coordinate of
+    the tracks, a share of the object's size in the image (NaN: no clips to tell it from).
     """
 
     steadiness: float
@@ -44,6 +46,7 @@ class Evidence(NamedTuple):
     depth: float
     thickness: float
     one_sided: float
+    jitter: float = float("nan")
 
 
 def evidence(landmarks: Landmarks, result: Reconstruction, weights: Any = None) -> Evidence:
@@ -67,7 +70,7 @@ def evidence(landmarks: Landmarks, result: Reconstruction, weights: Any = None) 
     thickness = float(np.median(extents[:, 2] / np.maximum(extents[:, 1], 1e-12)))
     return Evidence(
         steady, flat, view, beyond, float(np.nanmean(residual)), _depth_jitter(x, landmarks.sequence), depth, thickness,
-        _one_sided(landmarks),
+        _one_sided(landmarks), _jitter(landmarks),
     )  # fmt: skip
 
 
@@ -77,6 +80,13 @@ def _one_sided(landmarks: Landmarks) -> float:
         return float("nan")
     left, right = np.moveaxis(np.asarray(landmarks.visible)[:, np.asarray(landmarks.symmetric)], 2, 0)
     return float((left ^ right).sum() / max(int((left | right).sum()), 1))
+
+
+def _jitter(landmarks: Landmarks) -> float:
+    """Noise of the tracks in shares of the object's size; NaN for loose frames, or where they do not follow each
+    other."""
+    seen, xy = np.asarray(landmarks.visible, bool), np.asarray(landmarks.points2d, float)
+    return clip_noise(xy, seen, landmarks.sequence).noise
 
 
 def _distances(x: np.ndarray, seen: np.ndarray, edges: Any) -> tuple[float, float]:
@@ -158,6 +168,7 @@ _HALF_WIDTH = 0.821
 _RESIDUAL = 4.0  # a residual is over the longer side of the points' box, an error over their norm, with depth
 _NOISE = 0.4  # of the 2D motion beyond rank 3: no body moves like this
 _NO_GAIN = 0.8  # of the foreshortening of lengths in the image is left in space
+_SHAKY = 0.12  # noise of the tracks over the sine of the views' turn: what depth is read from drowns
 _NO_TURN = math.radians(8.0)
 _FLAT = 0.12  # depth over width
 _THIN = 0.1  # third extent over the second: a flat thing, which looks the same reflected in depth
@@ -184,6 +195,11 @@ def judge(
         grave.append(f"no evidence of depth: the views turn by {math.degrees(found.view):.0f} degrees only")
     elif gain > _NO_GAIN:
         grave.append("no evidence of depth: lengths are no steadier in 3D than in the image")
+    if found.jitter > _SHAKY * max(math.sin(found.view), 1e-6):
+        grave.append(
+            f"the tracks jitter by {100 * found.jitter:.0f} % of the object's size while the views turn by "
+            f"{math.degrees(found.view):.0f} degrees: depths are guessed"
+        )
     if found.thickness < _THIN and result.cameras.model != "perspective":
         grave.append(
             "the shapes are flat, and a flat thing looks the same reflected in depth: single frames may be"

@@ -6,12 +6,15 @@ time) and X_f = s_f x_f,
 
     E = sum_p w_fp t(x_fp - y_fp, sigma_pixel) + sum_e t(|X_fi - X_fj| - l_e, sigma_bone l)
         + sum_p t(second difference of X_fp, sigma_motion) + ((log s_f+1 - log s_f) / sigma_scale)^2 / 2
-        + 1/2 log det(I + C / sigma_shape^2)
+        + 1/2 sum_p (X_fp,z / sigma_depth)^2 + 1/2 log det(I + C / sigma_shape^2)
 
 each a mean over frames, in nats, distances in units of the object's size in the image; t(r, s) is 5/2 log(1 + |r/s|^2
 / 4), Student's with four degrees of freedom, since tracks jump and joints are not where they seem; that of motion is
 taken of each coordinate by itself. C is the covariance of the shapes after their rotation onto the mean shape, as in
-the Procrustean normal distribution, whose likelihood the last term is. The lengths l_e are unknown and found too.
+the Procrustean normal distribution, whose likelihood the last term is. The term of the depths says that the object is
+about as deep as wide. It is for noisy tracks of a camera that hardly turns, where all else is content with a figure
+drawn out along the line of sight, whose bones then are as good as constant; else it may be as good as absent: an animal
+that comes towards the camera is deeper than wide. The lengths l_e are unknown and found too.
 
 Bones alone do not fix the depth: each may point to the camera or away from it, one choice for each bone and frame;
 motion and the covariance decide. A descent cannot jump between such choices: `local_energy` says what a proposal costs,
@@ -33,17 +36,18 @@ from jnrsfm.linalg.proximal import log_determinant
 class Tracks(NamedTuple):
     """What was seen: `points (frame, point, 2)` centred and of size 1 in each frame (or in all), `weights (frame,
     point)` (0: not seen), `follows (frame - 1,)` 1 where a frame follows its predecessor in a clip, `bones (bone,
-    2)`."""
+    2)`, `length_of (bone,)`: which of the lengths is the bone's (left and right share one)."""
 
     points: Any
     weights: Any
     follows: Any
     bones: Any
+    length_of: Any
 
 
 class Figure(NamedTuple):
     """What is sought: `x (frame, point, 3)` in the camera frame, in the units of the tracks; `log_scale (frame,)`: log
-    of s; `log_length (bone,)`."""
+    of s; `log_length (length,)`."""
 
     x: Any
     log_scale: Any
@@ -59,6 +63,7 @@ class Sigmas(NamedTuple):
     motion: Any
     scale: Any
     shape: Any
+    depth: Any
     free_scale: Any
 
 
@@ -93,7 +98,7 @@ def _own_terms(figure: Figure, tracks: Tracks, sigmas: Sigmas) -> Float[Array, "
     x = scaled(figure)
     away = figure.x[..., :2] - tracks.points
     cost = jnp.sum(tracks.weights * _t(jnp.sum(away**2, -1) / sigmas.pixel**2), -1)
-    length = jnp.exp(figure.log_length)
+    length = jnp.exp(figure.log_length)[tracks.length_of]
     off = (bone_lengths(x, tracks.bones) - length) / (sigmas.bone * length.mean())
     cost = cost + jnp.sum(_t(off**2), -1)
     both = tracks.follows[1:] * tracks.follows[:-1]
@@ -103,7 +108,8 @@ def _own_terms(figure: Figure, tracks: Tracks, sigmas: Sigmas) -> Float[Array, "
     pad = lambda a, n: jnp.concatenate([a, jnp.zeros(n, a.dtype)])
     # gauge: depths about 0, scales about 1
     middle = figure.x[..., 2].mean(-1)
-    return cost + pad(bend, 2) + pad(step, 1) + 10 * middle**2 + 0.005 * figure.log_scale**2
+    deep = jnp.sum(x[..., 2] ** 2, -1) / (2 * sigmas.depth**2)
+    return cost + pad(bend, 2) + pad(step, 1) + deep + 10 * middle**2 + 0.005 * figure.log_scale**2
 
 
 def aligned(x: Float[Array, "frame point 3"], mean: Float[Array, "point 3"]) -> Float[Array, "frame 3 3"]:

@@ -58,7 +58,9 @@ def all_seen():
 @pytest.mark.fast
 def test_every_layer_proposes_with_gradients(network, images, run, all_seen):
     found = run(network[1], images, all_seen)
-    for field, shape in zip(found, [(4, 2), (4, 2), (4, 4), (4,), (2,), (5,), (4, 8, 8)], strict=True):
+    for field, shape in zip(
+        found, [(4, 2), (4, 2), (4, 4), (4,), (2,), (5,), (4, 8, 8), (2, 3, 8, 8)], strict=True
+    ):
         chex.assert_shape(field, (2, 2, *shape))
     total = lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(run(p, images, all_seen)))
     chex.assert_tree_all_finite(jax.jit(jax.grad(total))(network[1]))

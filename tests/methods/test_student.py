@@ -158,6 +158,20 @@ def test_what_is_stored_at_a_hidden_label_does_not_matter(trained):
     chex.assert_trees_all_equal(*found)
 
 
+def test_depths_that_no_patch_could_hold_are_brought_into_it():
+    images, _ = pictures(8)
+    config = settings()
+    where = crops.squares(crops.label_boxes(images), images.pixels.sizes)
+    teacher = run_teacher(images.landmarks, "orthographic", config, 0, Session())
+    plain = samples_of(images, where, crops.canvases(images, where, SIZE), teacher, config, 0)
+    assert np.abs(plain.depth * plain.unit[:, None]).max() < 0.5
+    absurd = teacher._replace(targets=teacher.targets._replace(pixels=30 * teacher.targets.pixels))
+    found = samples_of(images, where, np.asarray(plain.canvas), absurd, config, 0)
+    deepest = np.abs(found.depth * found.unit[:, None]).max(1)
+    np.testing.assert_allclose(deepest, 0.5, rtol=1e-5)
+    np.testing.assert_array_equal(found.depth, plain.depth)
+
+
 @pytest.mark.slow
 def test_the_bound_of_the_thesis_trains_too():
     images, _ = pictures(16)

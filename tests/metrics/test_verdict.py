@@ -85,6 +85,23 @@ def test_views_that_hardly_turn_are_no_evidence_of_depth():
     assert "nearly flat" in found["text"]
 
 
+@pytest.mark.parametrize(
+    ("degrees", "noise", "word"), [(0.6, 0.01, "poor"), (4.0, 0.01, "good"), (0.6, 0.001, "good")]
+)
+def test_tracks_that_jitter_while_the_views_hardly_turn_say_nothing_of_depth(degrees, noise, word):
+    landmarks, truth = walk(degrees_per_frame=degrees, noise=noise)
+    found = said(landmarks, truth)
+    assert ("the tracks jitter by" in found["text"]) == (word == "poor")
+    assert word == "good" or found["word"] == "poor"
+
+
+@pytest.mark.parametrize("degrees", [1.0, 4.0])
+def test_frames_out_of_order_are_not_called_jitter(rng, degrees):
+    landmarks, truth = walk(degrees_per_frame=degrees)
+    order = rng.permutation(60)
+    assert "jitter" not in said(landmarks.select(order), truth.select(order))["text"]
+
+
 def test_reflected_frames_are_listed_and_not_good():
     landmarks, truth = walk()
     margin = np.ones(60, np.float32)

@@ -7,6 +7,8 @@ start the energy is descended; the clips may then take their depths from differe
 single bones and limbs change the side to which they point, whatever lowers the energy. The end of least energy is kept;
 nothing but the tracks decides.
 
+Noisy tracks are smoothed for the starts, and no sides are searched: noise hides them, and the search would fit it.
+
 Bones are the `edges` of the landmarks; where there are none, a tree of the pairs of points whose distance varies least
 in the first start (`geometry.guess_links`).
 
@@ -14,7 +16,8 @@ Source: ours; constant bone lengths under scaled orthography: Taylor, CVPR 2000;
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +29,8 @@ from jnrsfm.geometry import align_jointly, bone_tree, guess_links
 from jnrsfm.methods import consensus, pnd
 from jnrsfm.methods.articulated.descent import descend, local
 from jnrsfm.methods.articulated.proposals import flips
+from jnrsfm.methods.articulated.settings import Articulated as Articulated
+from jnrsfm.methods.articulated.tracks import NOISY, noise_of, sigmas_of, smoothed, tracks_of
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.shape_prior import articulated as prior
 from jnrsfm.shape_prior.articulated import Figure, Prior, Sigmas, Tracks
@@ -35,34 +40,6 @@ from jnrsfm.types import Landmarks, ResultCode
 _BLOCK = 32  # proposals looked at together
 _WINDOW = 120  # frames in which proposals are tried together
 _STEP = 10  # rounds of descent in one dispatch
-
-
-@dataclasses.dataclass(frozen=True)
-class Articulated:
-    """Settings of the articulated figure; the standard deviations are shares of the object's size in the image."""
-
-    bone: float = 0.03
-    """Standard deviation of a bone's length, as a share of the mean bone."""
-    motion: float = 0.0
-    """Standard deviation of the second difference of a point's path; 0: eight times that of the tracks (median)."""
-    scale: float = 0.05
-    """Standard deviation of the change of scale between frames (weak perspective)."""
-    shape: float = 0.03
-    """Differences between shapes below which they count as one."""
-    rounds: int = 60
-    """Rounds of descent from each start, of 50 steps (`descent.INNER`) each."""
-    sweeps: int = 1
-    """Passes over the clips in which bones change sides."""
-
-    def __post_init__(self):
-        """Raise InputError for settings that cannot work."""
-        for name in ("bone", "scale", "shape"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name)}: give a share above 0")
-        if self.motion < 0:
-            raise InputError(f"motion is {self.motion}: give a share above 0, or 0 for that of the tracks")
-        if self.rounds < 1 or self.sweeps < 0:
-            raise InputError(f"rounds is {self.rounds} and sweeps {self.sweeps}: give at least 1 and 0")
 
 
 @dataclasses.dataclass
@@ -77,73 +54,69 @@ class _State:
     code: ResultCode = ResultCode.CONVERGED
 
 
+class Start(NamedTuple):
+    """A solver's result: whose it is, its camera, `points (frame, point, 3)` in the camera frame, and its noise."""
+
+    method: str
+    camera: str
+    points: np.ndarray
+    noise: float
+
+    @classmethod
+    def of(cls, method: str, camera: str, fitted: Fitted) -> "Start":
+        """Of a fit."""
+        points = np.asarray(fitted.reconstruction.camera_points, np.float64)
+        return cls(method, camera, points, float(fitted.diagnostics.get("noise", 0.01)))
+
+
 def fit(landmarks: Landmarks, camera: str, config: Articulated, seed: int, session: Session) -> Fitted:
-    """Starts, descents, exchange, flips. Raises InputError where no start can take the landmarks."""
-    starts = _starts(landmarks, camera, seed, session)
+    """Starts and `refine`. Raises InputError where no start can take the landmarks."""
+    return refine(landmarks, camera, _starts(smoothed(landmarks), camera, seed, session), config, session)
+
+
+def refine(
+    landmarks: Landmarks, camera: str, starts: Sequence[Start], config: Articulated, session: Session
+) -> Fitted:
+    """Descents from the starts, exchange, flips. Hidden points are free but for bones, motion and poses."""
     data = measure(landmarks, camera, 3)
+    known = noise_of(landmarks)
+    if np.isnan(known.noise):
+        landmarks = landmarks.replace(sequence=None)
     bones = np.asarray(landmarks.edges if landmarks.edges is not None else [], int).reshape(-1, 2)
     if not len(bones):
-        bones = guess_links(starts[0][1], np.ones(starts[0][1].shape[:2], bool)).astype(int)
-    tracks = _tracks(landmarks, data, bones)
-    sigmas = _sigmas(tracks, config, camera, starts[0][2])
-    states = [_descended(n, x, tracks, sigmas, config, camera, session) for n, x, _ in starts]
+        bones = guess_links(starts[0].points, np.ones(starts[0].points.shape[:2], bool)).astype(int)
+    tracks = tracks_of(landmarks, data, bones)
+    sigmas = sigmas_of(tracks, known, config, camera, starts[0].noise)
+    states = [_descended(s, tracks, sigmas, config, camera, session) for s in starts]
     best = min(states, key=lambda s: s.energy)
-    best = _searched(best, states, landmarks, tracks, sigmas, config, session)
+    if not known.noise > NOISY:  # noise hides on which side a bone lies, and a search would fit the noise
+        best = _searched(best, states, landmarks, tracks, sigmas, config, session)
     return _fitted(best, states, landmarks, camera, data, bones)
 
 
-def _starts(
-    landmarks: Landmarks, camera: str, seed: int, session: Session
-) -> list[tuple[str, np.ndarray, float]]:
-    """`(name, camera points, noise)` of the solvers that can take the landmarks."""
+def _starts(landmarks: Landmarks, camera: str, seed: int, session: Session) -> list[Start]:
+    """Of the solvers that can take the landmarks."""
     cameras = [camera] if camera == "orthographic" else ["orthographic", "weak-perspective"]
     found, refused = [], []
     for info in (pnd.INFO, consensus.INFO):
         for model in cameras:
             try:
-                one = info.fit(landmarks, model, info.config(), seed, session)
+                one = Start.of(info.name, model, info.fit(landmarks, model, info.config(), seed, session))
             except InputError as error:
                 refused.append(str(error))
                 continue
-            x = np.asarray(one.reconstruction.camera_points, np.float64)
-            if np.isfinite(x).all():
-                found.append((f"{info.name}, {model}", x, float(one.diagnostics.get("noise", 0.01))))
+            if np.isfinite(one.points).all():
+                found.append(one)
     if not found:
         raise InputError(f"articulated: nothing to start from: {'; '.join(refused)}")
     return found
 
 
-def _tracks(landmarks: Landmarks, data: Measurements, bones: np.ndarray) -> Tracks:
-    """The measurements as the energy wants them."""
-    n = data.n_frames
-    sequence = landmarks.sequence
-    follows = np.zeros(n - 1) if sequence is None else np.diff(np.asarray(sequence)) == 0
-    single = lambda a: jnp.asarray(a, jnp.float32)
-    return Tracks(
-        single(data.observed.transpose(0, 2, 1)), single(data.weights), single(follows), jnp.asarray(bones)
-    )
-
-
-def _sigmas(tracks: Tracks, config: Articulated, camera: str, noise: float) -> Sigmas:
-    """Standard deviations; that of the motion by what x and y do."""
-    motion = config.motion
-    if not motion:
-        xy, w = np.asarray(tracks.points), np.asarray(tracks.weights) > 0
-        follows = np.asarray(tracks.follows) > 0
-        seen = (w[2:] & w[1:-1] & w[:-2]) & (follows[1:] & follows[:-1])[:, None]
-        bend = np.abs(xy[2:] - 2 * xy[1:-1] + xy[:-2])[seen]
-        motion = 8 * float(np.median(bend)) / 0.6745 if len(bend) else 0.05
-        motion = float(np.clip(motion, 0.01, 0.2))
-    pixel = float(np.clip(noise, 0.003, 0.1))
-    free = float(camera == "weak-perspective")
-    return Sigmas(*map(jnp.float32, (pixel, config.bone, motion, config.scale, config.shape, free)))
-
-
 def _descended(
-    name: str, x: np.ndarray, tracks: Tracks, sigmas: Sigmas, config: Articulated, camera: str, session: Session
+    start: Start, tracks: Tracks, sigmas: Sigmas, config: Articulated, camera: str, session: Session
 ) -> _State:  # fmt: skip
-    """The energy descended from camera points `x`."""
-    x = x - x.mean(1, keepdims=True)
+    """The energy descended from a start."""
+    x = start.points - start.points.mean(1, keepdims=True)
     xy, seen = np.asarray(tracks.points), np.asarray(tracks.weights) > 0
     own = np.sqrt((seen[..., None] * x[..., :2] ** 2).sum((1, 2)))
     scale = np.maximum(own, 1e-9) / np.maximum(np.sqrt((seen[..., None] * xy**2).sum((1, 2))), 1e-9)
@@ -152,13 +125,18 @@ def _descended(
     x = x / scale[:, None, None]
     x[..., :2] = np.where(seen[..., None], xy, x[..., :2])
     # a start of one scale for all frames knows how the object's distance changes; one of a scale each says 1
-    step = np.log(scale) - np.log(scale).mean() if "orthographic" in name else np.zeros(len(x))
+    step = np.log(scale) - np.log(scale).mean() if start.camera == "orthographic" else np.zeros(len(x))
     step = step if camera == "weak-perspective" else np.zeros(len(x))
-    figure = Figure(*(jnp.asarray(a, jnp.float32) for a in (x, step, np.zeros(len(tracks.bones)))))
-    lengths = jnp.median(prior.bone_lengths(prior.scaled(figure), tracks.bones), 0)
-    figure = figure._replace(log_length=jnp.log(lengths))
+    count = int(np.max(np.asarray(tracks.length_of), initial=-1)) + 1
+    figure = Figure(*(jnp.asarray(a, jnp.float32) for a in (x, step, np.zeros(count))))
+    lengths = np.log(np.median(np.asarray(prior.bone_lengths(prior.scaled(figure), tracks.bones)), 0))
+    of = np.asarray(tracks.length_of)
+    shared = np.bincount(of, lengths, count) / np.maximum(np.bincount(of, minlength=count), 1)
+    figure = figure._replace(log_length=jnp.asarray(shared, jnp.float32))
     mean = align_jointly(prior.scaled(figure))[0].mean(0)
-    return _descend(_State(name, figure, mean), tracks, sigmas, config.rounds, session)
+    return _descend(
+        _State(f"{start.method}, {start.camera}", figure, mean), tracks, sigmas, config.rounds, session
+    )
 
 
 def _descend(state: _State, tracks: Tracks, sigmas: Sigmas, rounds: int, session: Session) -> _State:
@@ -232,7 +210,7 @@ def _improved(
     part = Tracks(
         jnp.asarray(fill(np.asarray(tracks.points)[frames])), jnp.asarray(fill(np.asarray(tracks.weights)[frames])),
         jnp.asarray(np.concatenate([np.asarray(tracks.follows)[frames[:-1]], np.zeros(_WINDOW - n)]), jnp.float32),
-        tracks.bones,
+        tracks.bones, tracks.length_of,
     )  # fmt: skip
     there = jnp.asarray(np.arange(_WINDOW) < n, jnp.float32)
 

@@ -179,7 +179,10 @@ class Objective:
         place = jnp.sum(there * gap) / (layers * total)
         loss = c.place_weight * place
         if c.place == "heatmap" and c.map_weight:
-            loss = loss + c.map_weight * self._maps(proposals, match, points, there, total)
+            # the queries' maps, and those of the keypoints
+            loss = loss + c.map_weight * self._maps(of_matched(proposals.look, match), points, there, total)
+            known = proposals.known[0][jnp.arange(len(category)), category]  # of all layers the same
+            loss = loss + c.map_weight * self._maps(known[None], points, there, total)
         wanted = type_targets(match, defined, proposals.types.shape[-2])
         # a keypoint that nobody labelled is there all the same, less surely matched
         sure = jnp.where(labelled, 1.0, 0.3)
@@ -207,16 +210,15 @@ class Objective:
         }  # fmt: skip
         return loss, metrics, match
 
-    def _maps(self, proposals: Proposals, match, points, there, total):
-        """Cross-entropy of the matched queries' maps with a bump of one cell at the label."""
-        logits = of_matched(proposals.look, match)  # layer, image, type, y, x
+    def _maps(self, logits, points, there, total):
+        """Cross-entropy of maps `logits (layer, image, type, y, x)` with a bump of one cell at the label."""
         side = logits.shape[-1]
         at = (jnp.arange(side) + 0.5) / side - 0.5
         bump = -0.5 * ((points[..., None] - at) * side / 0.8) ** 2  # image, type, 2, cell
         bump = bump[..., 1, :, None] + bump[..., 0, None, :]
         flat = lambda x: x.reshape(*x.shape[:-2], -1)
         entropy = -jnp.sum(jax.nn.softmax(flat(bump), -1) * jax.nn.log_softmax(flat(logits), -1), -1)
-        return jnp.sum(there * entropy) / (match.shape[0] * total)
+        return jnp.sum(there * entropy) / (len(logits) * total)
 
     # transformer and lifter
 

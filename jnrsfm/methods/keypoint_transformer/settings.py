@@ -49,8 +49,8 @@ class KeypointTransformer(TrainConfig):
     """Share of the steps at the beginning in which query k answers for type k, before the matching decides."""
     place_weight: float = 5.0
     """Weight of the distance of places, in the loss and in the matching."""
-    map_weight: float = 0.2
-    """Weight of the cross-entropy of the queries' maps with the labels."""
+    map_weight: float = 1.0
+    """Weight of the cross-entropy of the queries' maps, and of the keypoints' own, with the labels."""
     none_weight: float = 0.1
     """Weight of the queries that answer for nothing."""
     augmentation: Augmentation = _AUGMENTATION

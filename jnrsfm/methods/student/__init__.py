@@ -38,6 +38,7 @@ from jnrsfm.types import Cameras, LabelledImages, Landmarks, Reconstruction, rec
 
 LEAST_IMAGES = 8
 LEAST_POINTS = 4  # visible, for a label to be of use
+_DEEPEST = 0.5  # crop units: half the side of a patch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -211,8 +212,14 @@ def samples_of(
     config: Student,
     seed: int,
 ) -> Samples:
-    """The samples of labelled images, on the device; some images are held out as a whole."""
+    """The samples of labelled images, on the device; some images are held out as a whole.
+
+    Depths that a patch could not hold are brought to half its side: a teacher whose camera hardly turned may make the
+    object many times as deep as it is wide, and a network that reaches for such depths learns nothing else.
+    """
     landmarks, targets = images.landmarks, teacher.targets
+    deepest = np.maximum(np.abs(targets.depth).max(1), 1e-6)
+    unit = np.minimum(targets.pixels / where.side, _DEEPEST / deepest)
     weights = np.asarray(landmarks.weights, np.float32)
     points = np.where(weights[..., None] > 0, where.to_crop(np.asarray(landmarks.points2d, np.float64)), 0.0)
     n = len(weights)
@@ -227,7 +234,7 @@ def samples_of(
             points=points.astype(np.float32),
             weights=weights * kept,
             heldout=weights * held[:, None],
-            unit=(targets.pixels / where.side).astype(np.float32),
+            unit=unit.astype(np.float32),
             depth=targets.depth,
             factor=targets.factor,
             spread=targets.spread,

@@ -7,7 +7,9 @@ r"""A transformer of keypoint queries: an image to where its object's keypoints 
 
 The place of a query is the mean over a map of its own, the softmax of its product with a finer map of the image, and a
 correction by a linear map: learning where to look is far quicker than learning to write coordinates ("heatmap"; the
-plain linear map of the papers is "linear"). Every decoder layer has outputs, which the last one's heads make.
+plain linear map of the papers is "linear"). What a query looks for is its own vector and, as likely as it thinks each
+keypoint of each category, the vector of that keypoint: these have maps of the image too, which a loss on the labels
+teaches without waiting for queries and matching. Every decoder layer has outputs, which the last one's heads make.
 
 Source: Carion et al., End-to-end object detection with transformers, ECCV 2020 (pre-norm form); Can et al., End-to-End
 Learning of Multi-category 3D Pose and Shape Estimation, 2021, section 4.1 (keypoint types, context query). The map of a
@@ -69,7 +71,8 @@ class Proposals(NamedTuple):
 
     `place (*batch, query, 2)` in crop units and its Laplace `spread`; `types (*batch, query, type + 1)` logits, the
     last "none"; `seen (*batch, query)` logit of being visible; `category (*batch, category)` logits; `context (*batch,
-    number)`; `look (*batch, query, y, x)` logits of the maps, or None.
+    number)`; `look (*batch, query, y, x)` logits of the maps, or None; `known (*batch, category, type, y, x)` logits of
+    the maps of the keypoints themselves, or None.
     """
 
     place: Any
@@ -79,6 +82,7 @@ class Proposals(NamedTuple):
     category: Any
     context: Any
     look: Any = None
+    known: Any = None
 
 
 def sine_positions(side: int, width: int) -> Float[Array, "token width"]:
@@ -153,6 +157,9 @@ class KeypointTransformer(nnx.Module):
         self.norms = nnx.List([nnx.LayerNorm(c.width, rngs=rngs) for _ in range(2)])  # of tokens, of outputs
         self.queries = nnx.Param(0.3 * jax.random.normal(rngs.params(), (c.queries + 1, c.width)))
         self.look = _linear(c.width, c.width, rngs)
+        self.keypoints = nnx.Param(
+            jax.random.normal(rngs.params(), (c.n_categories, c.n_types, c.width)) * c.width**-0.5
+        )
         small = lambda outputs: nnx.Linear(
             c.width, outputs, kernel_init=jax.nn.initializers.normal(0.02), rngs=rngs
         )
@@ -198,9 +205,17 @@ class KeypointTransformer(nnx.Module):
     def _heads(self, h, fine, mask) -> Proposals:
         """`h (layer, batch, query, width)`: the last query is that of the context."""
         c, points, side = self.config, h[..., :-1, :], fine.shape[1]
-        place, look = self.place(points), None
+        place, look, known = self.place(points), None, None
+        types, category = self.types(points), self.category(h[..., -1, :])
         if c.place == "heatmap":
-            look = jnp.einsum("lbqw,byxw->lbqyx", self.look(points), fine) * c.width**-0.5
+            vectors = self.keypoints[...]
+            known = jnp.einsum("ctw,byxw->bctyx", vectors, fine)
+            known = jnp.broadcast_to(known, (len(h), *known.shape))
+            # where to look must not change what is claimed
+            chance = jax.lax.stop_gradient(jax.nn.softmax(types, -1)[..., :-1])
+            kind = jax.lax.stop_gradient(jax.nn.softmax(category, -1))
+            own = jnp.einsum("lbqt,lbc,ctw->lbqw", chance, kind, vectors)
+            look = jnp.einsum("lbqw,byxw->lbqyx", own + self.look(points) * c.width**-0.5, fine)
             weight = jax.nn.softmax(look.reshape(*look.shape[:3], -1), -1).reshape(look.shape)
             at = (jnp.arange(side) + 0.5) / side - 0.5
             mean = jnp.stack([weight.sum(-2) @ at, weight.sum(-1) @ at], -1)
@@ -209,8 +224,7 @@ class KeypointTransformer(nnx.Module):
             place = REACH * jnp.tanh(place)
         still = jax.lax.stop_gradient(points)
         spread = jnp.exp(jnp.clip(self.spread(still) - 3.0, -7, 1))
-        context = h[..., -1, :]
+        context = self.context(h[..., -1, :])
         return Proposals(
-            place, spread, self.types(points), self.seen(still)[..., 0], self.category(context), self.context(context),
-            look,
+            place, spread, types, self.seen(still)[..., 0], category, context, look, known
         )  # fmt: skip

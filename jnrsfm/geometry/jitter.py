@@ -1,0 +1,138 @@
+r"""How noisy tracks are, and tracks without the part of it that jumps from frame to frame.
+
+A path seen at every frame, y_t = x_t + e_t with white noise of standard deviation s, has second differences over a
+stride k of variance
+
+    Var(y_t+k - 2 y_t + y_t-k) = 6 s^2 + k^4 m^2,
+
+where m is the standard deviation of the path's own second difference: noise does not grow with the stride, smooth
+motion grows with its fourth power. Two strides tell them apart, with the median absolute deviation in place of the
+variance, since detections have outliers, and of each frame the median over its points is taken out, since a camera may
+shake. What is smooth in the errors of a detector counts as motion.
+
+Source: ours; the smoother: Whittaker, 1923, with Student's t weights.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.linalg import solveh_banded
+
+STRIDES = (1, 4)
+_LOOSE = 0.5  # of the deviation over a clip: white noise of tracks that are in no order
+_FAR = 0.1  # of the object's size: less is noise even where the object keeps still
+_LEAST = 40  # second differences from which a variance is read
+
+
+class TrackNoise(NamedTuple):
+    """`noise`: standard deviation of a coordinate's white noise; `motion`: of the second difference of its path, per
+    frame squared; both in the units of the points, NaN where no clip is long enough to tell."""
+
+    noise: float
+    motion: float
+
+
+def track_noise(
+    points: Float[np.ndarray, "frame point 2"],
+    visible: Bool[np.ndarray, "frame point"],
+    sequence: Any = None,
+) -> TrackNoise:
+    """The noise of `points (frame, point, 2)`: the module docstring. `sequence (frame,)`: the clip of each frame, whose
+    frames follow each other; None: loose frames, of which nothing is known."""
+    variances = []
+    for k in STRIDES:
+        if sequence is None or len(points) <= 2 * k:
+            return TrackNoise(np.nan, np.nan)
+        clip = np.asarray(sequence)
+        seen = visible[2 * k :] & visible[k:-k] & visible[: -2 * k]
+        seen = seen & (clip[2 * k :] == clip[: -2 * k])[:, None]
+        if 2 * seen.sum() < _LEAST:
+            return TrackNoise(np.nan, np.nan)
+        bend = np.where(seen[..., None], points[2 * k :] - 2 * points[k:-k] + points[: -2 * k], 0.0)
+        shake = np.ma.median(np.ma.masked_array(bend, np.broadcast_to(~seen[..., None], bend.shape)), 1)
+        bend = np.abs(bend - np.ma.filled(shake, 0.0)[:, None])[seen]
+        variances.append((float(np.median(bend)) / 0.6745) ** 2)
+    (a, b), (va, vb) = STRIDES, variances
+    motion = max((vb - va) / (b**4 - a**4), 0.0)
+    noise = max((va - a**4 * motion) / 6, 0.0)
+    return TrackNoise(noise**0.5, motion**0.5)
+
+
+def clip_sizes(
+    points: Float[np.ndarray, "frame point 2"], visible: Bool[np.ndarray, "frame point"], sequence: Any
+) -> Float[np.ndarray, " frame"]:
+    """`(frame,)` the median size of the object in the image in the frame's clip: of each frame the root mean square
+    distance of what is seen from its mean; above 0."""
+    xy = np.where(visible[..., None], points, 0.0)
+    count = np.maximum(visible.sum(1), 1)
+    gap = np.where(visible[..., None], xy - xy.sum(1, keepdims=True) / count[:, None, None], 0.0)
+    own = np.sqrt((gap**2).sum((1, 2)) / count)
+    clips = np.zeros(len(xy), int) if sequence is None else np.asarray(sequence)
+    out = np.ones(len(xy))
+    for clip in np.unique(clips):
+        sizes = own[(clips == clip) & (own > 0)]
+        out[clips == clip] = float(np.median(sizes)) if len(sizes) else 1.0
+    return out
+
+
+def clip_noise(
+    points: Float[np.ndarray, "frame point 2"], visible: Bool[np.ndarray, "frame point"], sequence: Any = None
+) -> TrackNoise:
+    """`track_noise` in shares of the object's size in the image. NaN also where frames do not follow each other,
+    whatever the record says: points jump far, and from frame to frame about as far as over the whole clip."""
+    xy = np.where(visible[..., None], points, 0.0) / clip_sizes(points, visible, sequence)[:, None, None]
+    found = track_noise(xy, visible, sequence)
+    if not np.isfinite(found.noise):
+        return found
+    count = np.maximum(visible.sum(1), 1)[:, None, None]
+    gap = np.where(visible[..., None], xy - xy.sum(1, keepdims=True) / count, np.nan)
+    clips, spreads = np.asarray(sequence), []
+    for clip in np.unique(clips):
+        own = gap[clips == clip][:, visible[clips == clip].sum(0) >= 5]
+        if own.size:
+            spreads.append(np.nanstd(own, 0).ravel())
+    spread = float(np.median(np.concatenate(spreads))) if spreads else 0.0
+    return TrackNoise(np.nan, np.nan) if found.noise > max(_LOOSE * spread, _FAR) else found
+
+
+def smooth_tracks(
+    points: Float[np.ndarray, "frame point 2"],
+    visible: Bool[np.ndarray, "frame point"],
+    sequence: Any,
+    noise: float,
+    motion: float,
+    rounds: int = 5,
+) -> Float[np.ndarray, "frame point 2"]:
+    """Paths of least sum |x - y|^2 / noise^2 + sum |second difference of x|^2 / motion^2 in each clip.
+
+    A point far from its path counts less (Student's t with four degrees of freedom). Points that are not visible, and
+    clips of fewer than 5 frames, stay as they are; `noise`, `motion` above 0."""
+    out = np.array(points, np.float64)
+    clips = np.asarray(sequence)
+    for clip in np.unique(clips):
+        frames = np.flatnonzero(clips == clip)
+        n = len(frames)
+        if n < 5:
+            continue
+        # the bands of D'D, D the second difference
+        bend = np.zeros((3, n))
+        for place, value in ((0, 1.0), (1, -2.0), (2, 1.0)):
+            for other, factor in ((0, 1.0), (1, -2.0), (2, 1.0)):
+                if other >= place:
+                    bend[other - place, place : n - 2 + place] += value * factor
+        bend /= motion**2
+        for p in range(points.shape[1]):
+            seen = visible[frames, p]
+            if seen.sum() < 5:
+                continue
+            y = np.where(seen[:, None], points[frames, p], 0.0)
+            weight = seen.astype(np.float64)
+            for _ in range(rounds):
+                bands = bend.copy()
+                bands[0] += weight / noise**2 + 1e-9 / noise**2
+                path = solveh_banded(bands, weight[:, None] * y / noise**2, lower=True)
+                gap = ((path - y) ** 2).sum(-1) / noise**2
+                weight = seen * 5 / (4 + gap)
+            out[frames[seen], p] = path[seen]
+    return out

@@ -1,0 +1,70 @@
+"""From landmarks to what the energy wants: how noisy tracks are, tracks for the starts, and standard deviations."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jnrsfm.factorization.measurements import Measurements
+from jnrsfm.geometry import TrackNoise, clip_noise, clip_sizes, smooth_tracks, twin_bones
+from jnrsfm.methods.articulated.settings import Articulated
+from jnrsfm.shape_prior.articulated import Sigmas, Tracks
+from jnrsfm.types import Landmarks
+
+NOISY = 0.01
+"""Noise of tracks, in shares of the object's size, above which they are smoothed for the starts."""
+_ANY = 1e3  # standard deviation of depths of which nothing is said
+
+
+def noise_of(landmarks: Landmarks) -> TrackNoise:
+    """Noise and motion of the tracks in shares of the object's size; NaN for frames in no order."""
+    xy, seen = np.asarray(landmarks.points2d, np.float64), np.asarray(landmarks.weights) > 0
+    return clip_noise(xy, seen, landmarks.sequence)
+
+
+def smoothed(landmarks: Landmarks) -> Landmarks:
+    """Landmarks for the starts, which would take noise for shape: noisy tracks are smoothed."""
+    known = noise_of(landmarks)
+    if not known.noise > max(known.motion, NOISY):
+        return landmarks
+    motion = max(known.motion, 0.1 * known.noise)
+    xy, seen = np.asarray(landmarks.points2d, np.float64), np.asarray(landmarks.weights) > 0
+    sizes = clip_sizes(xy, seen, landmarks.sequence)[:, None, None]
+    smooth = sizes * smooth_tracks(xy / sizes, seen, landmarks.sequence, known.noise, motion)
+    points = np.where(seen[..., None], smooth, np.asarray(landmarks.points2d))
+    return landmarks.replace(points2d=points.astype(np.float32))
+
+
+def tracks_of(landmarks: Landmarks, data: Measurements, bones: np.ndarray) -> Tracks:
+    """The measurements as the energy wants them."""
+    n = data.n_frames
+    sequence = landmarks.sequence
+    follows = np.zeros(n - 1) if sequence is None else np.diff(np.asarray(sequence)) == 0
+    single = lambda a: jnp.asarray(a, jnp.float32)
+    length_of = np.arange(len(bones))
+    for a, b in twin_bones(bones, landmarks.symmetric):
+        length_of[b] = a
+    length_of = np.unique(length_of, return_inverse=True)[1]
+    return Tracks(
+        single(data.observed.transpose(0, 2, 1)), single(data.weights), single(follows), jnp.asarray(bones),
+        jnp.asarray(length_of),
+    )  # fmt: skip
+
+
+def sigmas_of(tracks: Tracks, known: TrackNoise, config: Articulated, camera: str, noise: float) -> Sigmas:
+    """Standard deviations; those of motion, pixels and depths by what x and y do. Twice the noise, since what is smooth
+    in the errors of a detector does not show in it."""
+    motion = config.motion or (
+        float(np.clip(10 * known.motion, 0.01, 0.2)) if np.isfinite(known.motion) else 0.05
+    )
+    own = max(noise, 2 * known.noise) if np.isfinite(known.noise) else noise
+    pixel = config.pixel or float(np.clip(own, 0.003, 0.2))
+    free = float(camera == "weak-perspective")
+    depth = config.depth or (_middling(tracks) if known.noise > NOISY else _ANY)
+    parts = (pixel, config.bone, motion, config.scale, config.shape, depth, free)
+    return Sigmas(*map(jnp.float32, parts))
+
+
+def _middling(tracks: Tracks) -> float:
+    """Geometric mean of the object's two extents in the image (root mean squares), median over the frames."""
+    w, xy = np.asarray(tracks.weights) > 0, np.asarray(tracks.points, np.float64)
+    spread = np.einsum("fp,fpi,fpj->fij", w, xy, xy) / np.maximum(w.sum(1), 1)[:, None, None]
+    return float(np.median(np.maximum(np.linalg.det(spread), 1e-8) ** 0.25))
