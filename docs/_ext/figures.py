@@ -15,6 +15,8 @@ PERCENT: dict[str, tuple[str, str, str]] = {
     "cars_orthographic": ("deep_nrsfm_pp/results/cars_orthographic", "deep-nrsfm++", "normalized_error"),
     "cars_perspective": ("deep_nrsfm_pp/results/cars_perspective", "deep-nrsfm++", "normalized_error"),
     "cheetah": ("deep_nrsfm_pp/results/cheetah", "deep-nrsfm++", "normalized_error"),
+    "bones_clean": ("articulated/results/cheetah_cam2_articulated", "one-mirror-scaled", "normalized_error"),
+    "bones_detected": ("articulated/results/cheetah_real_0_articulated", "kong", "normalized_error"),
     "missing_60": ("paul/results/missing_60_walking", "one-mirror", "normalized_error"),
     "missing_0": ("paul/results/short_walking", "one-mirror", "normalized_error"),
     "prn": ("prn/results/walking", "one-mirror", "normalized_error"),
@@ -40,5 +42,12 @@ def figures() -> dict[str, str]:
     found["unseen"] = (
         f"{100 * load('paul/results/unseen')['unseen']['frame-mirror']['normalized_error']:.1f} %"
     )
+    student, teacher = (
+        load(f"student/results/{n}") for n in ("many_clicked_conditional_0", "many_teacher_clicked")
+    )
+    for part in ("later", "others"):
+        found[f"student_{part}"] = f"{100 * student[part]['pck_0.1']:.0f} %"
+    found["student_depth"] = f"{100 * student['train']['depth']:.1f} %"
+    found["teacher_depth"] = f"{100 * teacher['train']['depth']:.1f} %"
     found["rank_correlation"] = f"{load('quality/calibration')['left_out']['spearman']:.2f}"
     return found

@@ -46,7 +46,7 @@ def track_noise(
             return TrackNoise(np.nan, np.nan)
         clip = np.asarray(sequence)
         seen = visible[2 * k :] & visible[k:-k] & visible[: -2 * k]
-        seen = seen & (clip[2 * k :] == clip[: -2 * k])[:, None]
+        seen = seen & ((clip[2 * k :] == clip[: -2 * k]) & (clip[k:-k] == clip[: -2 * k]))[:, None]
         if 2 * seen.sum() < _LEAST:
             return TrackNoise(np.nan, np.nan)
         bend = np.where(seen[..., None], points[2 * k :] - 2 * points[k:-k] + points[: -2 * k], 0.0)
@@ -79,8 +79,8 @@ def clip_sizes(
 def clip_noise(
     points: Float[np.ndarray, "frame point 2"], visible: Bool[np.ndarray, "frame point"], sequence: Any = None
 ) -> TrackNoise:
-    """`track_noise` in shares of the object's size in the image. NaN also where frames do not follow each other,
-    whatever the record says: points jump far, and from frame to frame about as far as over the whole clip."""
+    """`track_noise` in shares of the object's size in the image. The noise is infinite where frames do not follow each
+    other, whatever the record says: points jump far, and from frame to frame about as far as over the whole clip."""
     xy = np.where(visible[..., None], points, 0.0) / clip_sizes(points, visible, sequence)[:, None, None]
     found = track_noise(xy, visible, sequence)
     if not np.isfinite(found.noise):
@@ -93,7 +93,7 @@ def clip_noise(
         if own.size:
             spreads.append(np.nanstd(own, 0).ravel())
     spread = float(np.median(np.concatenate(spreads))) if spreads else 0.0
-    return TrackNoise(np.nan, np.nan) if found.noise > max(_LOOSE * spread, _FAR) else found
+    return TrackNoise(np.inf, np.nan) if found.noise > max(_LOOSE * spread, _FAR) else found
 
 
 def smooth_tracks(

@@ -85,8 +85,10 @@ def _one_sided(landmarks: Landmarks) -> float:
 def _jitter(landmarks: Landmarks) -> float:
     """Noise of the tracks in shares of the object's size; NaN for loose frames, or where they do not follow each
     other."""
+    landmarks = landmarks.select(slice(0, _ENOUGH))
     seen, xy = np.asarray(landmarks.visible, bool), np.asarray(landmarks.points2d, float)
-    return clip_noise(xy, seen, landmarks.sequence).noise
+    noise = clip_noise(xy, seen, landmarks.sequence).noise
+    return noise if math.isfinite(noise) else float("nan")
 
 
 def _distances(x: np.ndarray, seen: np.ndarray, edges: Any) -> tuple[float, float]:
@@ -168,6 +170,7 @@ _HALF_WIDTH = 0.821
 _RESIDUAL = 4.0  # a residual is over the longer side of the points' box, an error over their norm, with depth
 _NOISE = 0.4  # of the 2D motion beyond rank 3: no body moves like this
 _NO_GAIN = 0.8  # of the foreshortening of lengths in the image is left in space
+_ENOUGH = 20_000  # frames, to see how noisy tracks are
 _SHAKY = 0.12  # noise of the tracks over the sine of the views' turn: what depth is read from drowns
 _NO_TURN = math.radians(8.0)
 _FLAT = 0.12  # depth over width

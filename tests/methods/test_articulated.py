@@ -13,7 +13,7 @@ from jnrsfm.methods import articulated
 from jnrsfm.methods.articulated import Articulated, Start
 from jnrsfm.methods.articulated.descent import local
 from jnrsfm.methods.articulated.proposals import flips
-from jnrsfm.methods.articulated.tracks import noise_of, sigmas_of, tracks_of
+from jnrsfm.methods.articulated.tracks import in_order, noise_of, sigmas_of, tracks_of
 from jnrsfm.shape_prior import articulated as prior
 from jnrsfm.shape_prior.articulated import Figure, Sigmas, Tracks
 from jnrsfm.training import Session
@@ -98,6 +98,17 @@ def test_a_figure_drawn_out_along_the_line_of_sight_is_drawn_in():
         ends[depth] = relief(articulated._shapes(state))
     assert ends[0.0] < 1.5 * relief(x)
     assert ends[100.0] > 2 * ends[0.0]
+
+
+def test_frames_in_no_order_are_no_clip_and_short_clips_are(clips):
+    landmarks, _ = clips
+    order = np.random.default_rng(0).permutation(landmarks.n_frames)
+    mixed = landmarks.select(order).replace(sequence=np.zeros(len(order), int))
+    scattered = np.random.default_rng(1).normal(size=mixed.points2d.shape).astype(np.float32)
+    assert in_order(mixed.replace(points2d=scattered)).sequence is None
+    short = landmarks.select(slice(0, 7))
+    assert np.isnan(noise_of(short).noise)
+    assert in_order(short).sequence is not None
 
 
 def test_left_and_right_share_their_lengths(clips):

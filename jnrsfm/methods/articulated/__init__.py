@@ -30,7 +30,7 @@ from jnrsfm.methods import consensus, pnd
 from jnrsfm.methods.articulated.descent import descend, local
 from jnrsfm.methods.articulated.proposals import flips
 from jnrsfm.methods.articulated.settings import Articulated as Articulated
-from jnrsfm.methods.articulated.tracks import NOISY, noise_of, sigmas_of, smoothed, tracks_of
+from jnrsfm.methods.articulated.tracks import NOISY, in_order, noise_of, sigmas_of, smoothed, tracks_of
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.shape_prior import articulated as prior
 from jnrsfm.shape_prior.articulated import Figure, Prior, Sigmas, Tracks
@@ -71,17 +71,16 @@ class Start(NamedTuple):
 
 def fit(landmarks: Landmarks, camera: str, config: Articulated, seed: int, session: Session) -> Fitted:
     """Starts and `refine`. Raises InputError where no start can take the landmarks."""
-    return refine(landmarks, camera, _starts(smoothed(landmarks), camera, seed, session), config, session)
+    known = in_order(landmarks)
+    return refine(known, camera, _starts(smoothed(known), camera, seed, session), config, session)
 
 
 def refine(
     landmarks: Landmarks, camera: str, starts: Sequence[Start], config: Articulated, session: Session
 ) -> Fitted:
-    """Descents from the starts, exchange, flips. Hidden points are free but for bones, motion and poses."""
+    """Descents from the starts, exchange, flips; clips must be in order. Hidden points follow from all else."""
     data = measure(landmarks, camera, 3)
     known = noise_of(landmarks)
-    if np.isnan(known.noise):
-        landmarks = landmarks.replace(sequence=None)
     bones = np.asarray(landmarks.edges if landmarks.edges is not None else [], int).reshape(-1, 2)
     if not len(bones):
         bones = guess_links(starts[0].points, np.ones(starts[0].points.shape[:2], bool)).astype(int)

@@ -15,9 +15,14 @@ _ANY = 1e3  # standard deviation of depths of which nothing is said
 
 
 def noise_of(landmarks: Landmarks) -> TrackNoise:
-    """Noise and motion of the tracks in shares of the object's size; NaN for frames in no order."""
+    """Noise and motion of the tracks in shares of the object's size; NaN where nothing tells them."""
     xy, seen = np.asarray(landmarks.points2d, np.float64), np.asarray(landmarks.weights) > 0
     return clip_noise(xy, seen, landmarks.sequence)
+
+
+def in_order(landmarks: Landmarks) -> Landmarks:
+    """Without clips where their frames do not follow each other."""
+    return landmarks.replace(sequence=None) if np.isinf(noise_of(landmarks).noise) else landmarks
 
 
 def smoothed(landmarks: Landmarks) -> Landmarks:

@@ -44,7 +44,7 @@ class Student(TrainConfig):
     augmentation: Augmentation = _AUGMENTATION
     """How patches vary in training."""
     steps: int | None = None  # type: ignore[assignment]
-    """Optimiser steps; unset: 32 passes over the images, between 600 and 4,000 steps."""
+    """Optimiser steps; unset: 48 passes over the images, between 600 and 6,000 steps."""
     batch: int = 32
     """Images in a step."""
     update: Literal["adam", "muon"] = "muon"
@@ -87,5 +87,5 @@ class Student(TrainConfig):
 
     def resolved(self, n_images: int) -> "Student":
         """With the rules for what is unset."""
-        passes = min(max(32 * n_images // self.batch, 600), 4000)
+        passes = min(max(48 * n_images // self.batch, 600), 6000)
         return dataclasses.replace(self, steps=passes if self.steps is None else self.steps)
