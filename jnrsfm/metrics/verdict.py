@@ -222,6 +222,13 @@ def judge(
         reasons.append("each frame may be reflected in depth")
     elif len(weak) > 0.05 * len(np.asarray(margin)):
         reasons.append(f"{len(weak)} frames may be reflected in depth")
+    spread = next((i for i in items if i["name"] == "restart_spread" and i["value"] is not None), None)
+    if spread is not None:
+        # what is true lies at most with one of several that differ; lengths may be steady in all of them
+        least = min(max(expected.error, float(spread["value"])), 2.0)
+        expected = Prediction(least, min(expected.low, least), max(expected.high, least))
+        if spread["verdict"] == "fair":
+            reasons.append(f"repeated fits differ by {100 * float(spread['value']):.0f} % of the size")
     for name in (str(i["name"]) for i in items if i["verdict"] == "poor"):  # good is what has no poor item
         reasons.append(_SPOILS.get(name, f"{name.replace('_', ' ')} is poor"))
     if warned and not reasons:

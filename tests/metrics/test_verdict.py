@@ -139,6 +139,19 @@ def test_the_formula_is_that_of_the_calibration():
     assert told["left_out"]["good_above_20_percent"] == 0
 
 
+@pytest.mark.parametrize(("apart", "word"), [(0.01, "good"), (0.12, "fair"), (0.4, "poor")])
+def test_fits_that_end_elsewhere_are_not_good_and_no_nearer_than_they_lie_apart(rng, apart, word):
+    landmarks, truth = walk()
+    x = metrics.protocols.camera_points(truth)
+    size = np.sqrt((x**2).sum(-1).mean())
+    moved = x + apart * size * rng.normal(size=x.shape) * [0, 0, 1]
+    found = metrics.assess(landmarks, truth, restarts=np.stack([x, moved, 2 * x - moved]))["verdict"]
+    assert found["word"] == word
+    assert ("repeated fits differ by" in found["text"]) == (word == "fair")
+    assert found["low"] <= found["error"] <= found["high"]
+    assert found["error"] > 0.3 * apart
+
+
 def test_a_flat_thing_may_be_reflected_in_every_frame():
     landmarks, truth = walk()
     x = np.asarray(truth.points3d) * np.float32([1, 0, 1])
