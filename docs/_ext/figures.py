@@ -16,6 +16,7 @@ PERCENT: dict[str, tuple[str, str, str]] = {
     "cars_perspective": ("deep_nrsfm_pp/results/cars_perspective", "deep-nrsfm++", "normalized_error"),
     "cheetah": ("deep_nrsfm_pp/results/cheetah", "deep-nrsfm++", "normalized_error"),
     "bones_clean": ("articulated/results/cheetah_cam2_articulated", "one-mirror-scaled", "normalized_error"),
+    "bones_wrong": ("articulated/results/cheetah_cam3_articulated", "one-mirror-scaled", "normalized_error"),
     "bones_detected": ("articulated/results/cheetah_real_0_articulated", "kong", "normalized_error"),
     "missing_60": ("paul/results/missing_60_walking", "one-mirror", "normalized_error"),
     "missing_0": ("paul/results/short_walking", "one-mirror", "normalized_error"),
