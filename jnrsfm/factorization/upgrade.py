@@ -89,7 +89,7 @@ def orthonormality(
 def relaxed_corrective(
     motion: Float[Array, "frame 2 basis"], scale: Scale = "constant", steps: int = _ADMM_STEPS
 ) -> Float[Array, "basis 3"]:
-    r"""The trace-norm relaxation: $\min_{Q \succeq 0} \tfrac12 |A(Q) - b|^2 + \lambda \operatorname{tr} Q$, by ADMM.
+    r"""The trace-norm relaxation: $\min_{Q \succeq 0} |A(Q) - b|^2 / 2 + \lambda \operatorname{tr} Q$, by ADMM.
 
     "constant": b = (1, 1, 0) for each frame. "free": b = 0 with the mean squared row norm fixed to 1, since Q
     = 0 would do else. Returns the best factor of rank 3 of Q.

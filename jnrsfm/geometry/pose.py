@@ -190,7 +190,7 @@ def _times_transpose(x, y):
 def _expansion(r, a, b, with_scale):
     r"""Value, gradient (3) and Hessian (3 by 3) of the objective in a small turn $\omega$ of the camera.
 
-    $f = \tfrac12 s^2\,\mathrm{tr}(P Q) - s\,\mathrm{tr}(C)$ with $Q = RAR^\top$, $C = BR^\top$, P the
+    $f = \tfrac{1}{2} s^2\,\mathrm{tr}(P Q) - s\,\mathrm{tr}(C)$ with $Q = RAR^\top$, $C = BR^\top$, P the
     projection to x and y, $R \to \exp([\omega]_\times) R$; s is 1, or eliminated at its best value.
     """
     q, c = _times_transpose(r, _times_transpose(r, a)), _times_transpose(b, r)  # A is symmetric

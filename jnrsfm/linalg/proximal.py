@@ -1,6 +1,6 @@
 r"""Proximal maps: soft threshold, block soft threshold, singular value threshold.
 
-$\operatorname{prox}_{g}(v) = \arg\min_x \tfrac12\|x - v\|^2 + g(x)$. Every map here is firmly
+$\operatorname{prox}_{g}(v) = \arg\min_x \tfrac{1}{2}\|x - v\|^2 + g(x)$. Every map here is firmly
 nonexpansive for a fixed threshold, and its derivative is given in closed form, so that it stays finite
 where naive differentiation divides by a zero norm or by a zero gap of singular values.
 """
@@ -99,7 +99,7 @@ def block_sparse_objective(
     dictionary: Float[Array, "row atom a"],
     threshold: Float[ArrayLike, "..."],
 ) -> Float[Array, "*batch"]:
-    r"""$\tfrac12\|X - D\Psi\|_F^2 + \sum_i \lambda_i\|\Pi_i\|_F$, the objective of block sparse coding.
+    r"""$\tfrac{1}{2}\|X - D\Psi\|_F^2 + \sum_i \lambda_i\|\Pi_i\|_F$, the objective of block sparse coding.
 
     Shapes as in `block_ista_step`; `threshold` broadcasts against `(*batch, atom)`.
     Reference: Deep NRSfM++ eq. 7, with the half that makes eq. 8 its proximal gradient step.
@@ -276,7 +276,7 @@ def _polar_support_jvp(primals, tangents):
 def log_determinant(
     m: Float[ArrayLike, "*batch row col"], epsilon: Float[ArrayLike, "*#batch"]
 ) -> Float[Array, "*batch"]:
-    r"""$\tfrac12\log\det(I + M^\top M/\epsilon^2) = \tfrac12\sum_i\log(1 + \sigma_i^2/\epsilon^2)$, for the rank.
+    r"""$\tfrac{1}{2}\log\det(I + M^\top M/\epsilon^2) = \sum_i\log(1 + \sigma_i^2/\epsilon^2)/2$, for the rank.
 
     `epsilon` > 0, one for each matrix or one for all, in the units of M: singular values far below it cost nothing,
     and those far above cost little more when they grow, where the nuclear norm shrinks all alike. By Cholesky

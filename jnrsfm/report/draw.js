@@ -253,7 +253,9 @@ function drawPlane(canvas, data, ui, colours, f) {
 
 // Below it an error is rounding, and a strip of it would show noise as if it were news.
 const NIL = 5e-4;
-const highest = (what, worst) => (worst < NIL ? `${what} below ${100 * NIL} % in every frame` : `${what} in each frame (highest ${(100 * worst).toPrecision(2)} %)`);
+// Two digits, and no exponent where an error is as large as the shape.
+const share = (v) => (v < 0.995 ? (100 * v).toPrecision(2) : (100 * v).toFixed(0));
+const highest = (what, worst) => (worst < NIL ? `${what} below ${100 * NIL} % in every frame` : `${what} in each frame (highest ${share(worst)} %)`);
 
 // The strip above the slider: error of each frame, borders of clips, the frame that is shown.
 function drawStrip(canvas, data, ui, colours) {
@@ -292,7 +294,7 @@ function drawStrip(canvas, data, ui, colours) {
       g.lineWidth = 1.4;
       g.stroke();
       g.fillStyle = colours.truth;
-      g.fillText(`3D error (highest ${(100 * high).toPrecision(2)} %)`, pad + g.measureText(words).width + 16, 10);
+      g.fillText(`3D error (highest ${share(high)} %)`, pad + g.measureText(words).width + 16, 10);
     }
   }
   if (data.clips.length <= 80)

@@ -51,7 +51,7 @@
     ask();
   }
 
-  const percent = (v) => (Number.isFinite(v) ? `${(100 * v).toPrecision(2)} %` : "–");
+  const percent = (v) => (Number.isFinite(v) ? `${share(v)} %` : "–");
   function readout() {
     const f = frame(), p = data.points, bits = [];
     let hidden = 0;
@@ -251,7 +251,7 @@
   // what this result has, and has not
   $("reference-pick").hidden = $("error-toggle").hidden = !data.reference;
   $("score-toggle").hidden = !data.score;
-  if (data.score) $("ramp-top").textContent = `(${(100 * data.scoreShare).toPrecision(2)} % of the shape's radius)`;
+  if (data.score) $("ramp-top").textContent = `(${share(data.scoreShare)} % of the shape's radius)`;
   $("hidden-key").hidden = !data.state.includes(1);
   if (data.guessed) $("links-word").textContent = "guessed links";
   if (!data.edges.length) $("show-links").parentElement.hidden = true;
