@@ -12,9 +12,10 @@ from flax import nnx
 import jnrsfm
 from jnrsfm.errors import InputError
 from jnrsfm.geometry import random_rotations
-from jnrsfm.inputs.crops import Augmentation, drawn_maps
+from jnrsfm.inputs.crops import Augmentation, canvas_size, drawn_maps, squares
 from jnrsfm.methods import KeypointTransformer
 from jnrsfm.methods import keypoint_transformer as kt
+from jnrsfm.methods.keypoint_transformer.model import found_2d
 from jnrsfm.methods.keypoint_transformer.network import (
     Slots,
     chosen_places,
@@ -95,6 +96,16 @@ def test_a_masked_token_is_not_looked_at():
 
 KEYPOINTS = np.array([[True, True, True, False, False], [False, False, True, True, False]])
 PAIRS = np.array([[0, 1], [3, 4]])
+
+
+def test_points_that_no_category_has_stay_in_the_record(network):
+    """As where one kind is chosen from a file of several."""
+    keypoints = np.array([[1, 1, 0, 1, 0, 0], [0, 1, 1, 0, 0, 0]], bool)
+    canvas = np.zeros((2, canvas_size(16), canvas_size(16), 3), np.uint8)
+    where = squares(np.array([[0.0, 0, 10, 10], [5, 5, 20, 25]]), np.array([[40, 40], [40, 40]]))
+    found = found_2d(network[0], network[1], canvas, where, Slots.of(keypoints, None), 6)
+    chex.assert_shape(found.points, (2, 6, 2))
+    np.testing.assert_array_equal(found.defined, keypoints[found.category])
 
 
 @pytest.mark.fast

@@ -111,7 +111,7 @@ def fit(
         nets = params["nets"]
 
     pairs = lambda x: () if x is None else tuple((int(a), int(b)) for a, b in np.asarray(x))
-    found = found_2d(detector, params["detector"], canvas, where, slots)
+    found = found_2d(detector, params["detector"], canvas, where, slots, landmarks.n_points)
     arrays = {
         "detector": params["detector"],
         "lifter": lifter.model | {"nets": nets},

@@ -107,8 +107,11 @@ class KeypointTransformerModel(NetworkModel):
         size = self.network.config.detector.size
         where = crops.squares(crops.label_boxes(images), images.pixels.sizes)
         canvas = crops.canvases(images, where, size)
-        slots = Slots.of(np.asarray(self.params["lifter"]["points"]) > 0, self.symmetric or None)
-        return found_2d(self.network.detector, self.params["detector"], canvas, where, slots)
+        keypoints = np.asarray(self.params["lifter"]["points"]) > 0
+        slots = Slots.of(keypoints, self.symmetric or None)
+        return found_2d(
+            self.network.detector, self.params["detector"], canvas, where, slots, keypoints.shape[1]
+        )
 
     def lift(self, images: LabelledImages) -> Reconstruction:  # type: ignore[override]
         """3D of photographs. `points2d` of the result are in pixels; `score` is the standard deviation of each point
@@ -155,9 +158,16 @@ def _proposals(network: Network, size: int, params, canvas, defined):
 
 
 def found_2d(
-    network: Network, params: Any, canvas: np.ndarray, where: Squares, slots: Slots, block: int = 64
+    network: Network,
+    params: Any,
+    canvas: np.ndarray,
+    where: Squares,
+    slots: Slots,
+    n_points: int,
+    block: int = 64,
 ) -> Found2D:
-    """What the transformer finds on canvases, a block at a time; the last block is filled up."""
+    """What the transformer finds on canvases, a block at a time; the last block is filled up. `n_points` of the record,
+    of which the categories may have fewer."""
     size, n = network.config.size, len(canvas)
     block = 1 if n == 1 else block
     parts = []
@@ -169,7 +179,6 @@ def found_2d(
     category, likely, context, place, spread, sure, seen = (
         np.concatenate(x) for x in zip(*parts, strict=True)
     )
-    n_points = int(slots.columns.max()) + 1
     columns, defined = slots.columns[category], slots.defined[category]
     row, slot = np.nonzero(defined)
     column = columns[row, slot]
