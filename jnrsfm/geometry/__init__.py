@@ -8,6 +8,7 @@
 * `trajectory`: the DCT basis of smooth motion.
 * `cameras`: the camera models and their projections; `normalization`: the object-centric measurements under them.
 * `rays`: rays of pixels, samples along them, volume rendering; `scene_space`: from the world to a field and back.
+* `jitter`: noise of tracks told from motion, and their smoothing.
 * `skeleton`: likely bones, their tree, and bones that are each other's left-right image.
 """
 

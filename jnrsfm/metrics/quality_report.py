@@ -147,6 +147,7 @@ def _of_points(
             doubtful_input=bool(remarks),
             warned=bool(said or report.warnings),
             exchanged=exchanged,
+            repeated=restarts is not None,
         ),
         "items": report.items,
         "warnings": [*remarks, *said, *report.warnings, REPROJECTION_IS_NOT_PROOF],
@@ -307,9 +308,9 @@ class _PointChecks:
             "restart_spread",
             float(np.nanmedian(score)),
             "fraction of shape size",
-            "standard deviation of a point over fits from other seeds, each frame in its nearer reflection, "
-            "over the root mean square radius of the shape, median over points; most in "
-            + self.listed(order),
+            "standard deviation of a point over fits from other seeds, each frame in its nearer reflection (of one fit "
+            "alone: as its method gives it), over the root mean square radius of the shape, median over points; most "
+            "in " + self.listed(order),
         )
 
     def mirror(self) -> None:

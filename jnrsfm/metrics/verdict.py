@@ -182,12 +182,13 @@ _GOOD, _POOR = 0.08, 0.2  # expected error
 
 def judge(
     landmarks: Landmarks, result: Reconstruction, items: Sequence[Mapping[str, Any]], weights: Any = None, *,
-    doubtful_input: bool = False, warned: bool = False, exchanged: Any = None,
+    doubtful_input: bool = False, warned: bool = False, exchanged: Any = None, repeated: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """`{"word", "text", "error", "low", "high", "reasons", "frames"}`: good, fair or poor; one line on why;
     the expected normalised error with its interval, fractions; what spoils it; frames to look at first. `warned`: the
     quality report has warnings, with which no fit is better than fair. `exchanged (frame,)`: frames in which left and
-    right are exchanged and were fitted so."""
+    right are exchanged and were fitted so. `repeated`: the spread is that of fits from other starts, not the method's
+    own word on how sure its points are."""
     found = evidence(landmarks, result, weights)
     expected = predict(found)
     grave, reasons = (["the coordinates look wrong (see the first warning)"] if doubtful_input else []), []
@@ -228,9 +229,11 @@ def judge(
         least = min(max(expected.error, float(spread["value"])), 2.0)
         expected = Prediction(least, min(expected.low, least), max(expected.high, least))
         if spread["verdict"] == "fair":
-            reasons.append(f"repeated fits differ by {100 * float(spread['value']):.0f} % of the size")
+            what = "repeated fits differ" if repeated else "points are uncertain"
+            reasons.append(f"{what} by {100 * float(spread['value']):.0f} % of the size")
+    spoils = _SPOILS | ({} if repeated else {"restart_spread": "points are very uncertain"})
     for name in (str(i["name"]) for i in items if i["verdict"] == "poor"):  # good is what has no poor item
-        reasons.append(_SPOILS.get(name, f"{name.replace('_', ' ')} is poor"))
+        reasons.append(spoils.get(name, f"{name.replace('_', ' ')} is poor"))
     if warned and not reasons:
         reasons.append("read the warnings")
     if expected.error > _POOR or grave:

@@ -17,6 +17,7 @@ from jnrsfm.methods import PrnImages, Student
 from jnrsfm.methods.student import StudentModel, locator, samples_of
 from jnrsfm.methods.student.network import Objective, found_poses
 from jnrsfm.methods.student.teacher import run_teacher
+from jnrsfm.models.vision import DEPTH
 from jnrsfm.training import Session
 from jnrsfm.types import LabelledImages, Landmarks
 
@@ -158,17 +159,17 @@ def test_what_is_stored_at_a_hidden_label_does_not_matter(trained):
     chex.assert_trees_all_equal(*found)
 
 
-def test_depths_that_no_patch_could_hold_are_brought_into_it():
+def test_depths_that_no_head_can_reach_are_brought_to_where_it_can():
     images, _ = pictures(8)
     config = settings()
     where = crops.squares(crops.label_boxes(images), images.pixels.sizes)
     teacher = run_teacher(images.landmarks, "orthographic", config, 0, Session())
     plain = samples_of(images, where, crops.canvases(images, where, SIZE), teacher, config, 0)
-    assert np.abs(plain.depth * plain.unit[:, None]).max() < 0.5
+    assert np.abs(plain.depth * plain.unit[:, None]).max() < DEPTH
     absurd = teacher._replace(targets=teacher.targets._replace(pixels=30 * teacher.targets.pixels))
     found = samples_of(images, where, np.asarray(plain.canvas), absurd, config, 0)
     deepest = np.abs(found.depth * found.unit[:, None]).max(1)
-    np.testing.assert_allclose(deepest, 0.5, rtol=1e-5)
+    np.testing.assert_allclose(deepest, DEPTH, rtol=1e-5)
     np.testing.assert_array_equal(found.depth, plain.depth)
 
 

@@ -32,13 +32,12 @@ from jnrsfm.methods.student.settings import Student as Student
 from jnrsfm.methods.student.teacher import TeacherResult, run_teacher
 from jnrsfm.models.functional import Network
 from jnrsfm.models.saved import NetworkModel
-from jnrsfm.models.vision import BackboneConfig, PoseNetwork, PoseNetworkConfig, with_weights
+from jnrsfm.models.vision import DEPTH, BackboneConfig, PoseNetwork, PoseNetworkConfig, with_weights
 from jnrsfm.training import Engine, Phase, Problem, Resident, Session
 from jnrsfm.types import Cameras, LabelledImages, Landmarks, Reconstruction, reconstruction_of
 
 LEAST_IMAGES = 8
 LEAST_POINTS = 4  # visible, for a label to be of use
-_DEEPEST = 0.5  # crop units: half the side of a patch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -214,12 +213,12 @@ def samples_of(
 ) -> Samples:
     """The samples of labelled images, on the device; some images are held out as a whole.
 
-    Depths that a patch could not hold are brought to half its side: a teacher whose camera hardly turned may make the
-    object many times as deep as it is wide, and a network that reaches for such depths learns nothing else.
+    Depths that the network's head cannot reach are brought to where it can: a teacher whose camera hardly turned may
+    make the object many times as deep as it is wide.
     """
     landmarks, targets = images.landmarks, teacher.targets
     deepest = np.maximum(np.abs(targets.depth).max(1), 1e-6)
-    unit = np.minimum(targets.pixels / where.side, _DEEPEST / deepest)
+    unit = np.minimum(targets.pixels / where.side, DEPTH / deepest)
     weights = np.asarray(landmarks.weights, np.float32)
     points = np.where(weights[..., None] > 0, where.to_crop(np.asarray(landmarks.points2d, np.float64)), 0.0)
     n = len(weights)

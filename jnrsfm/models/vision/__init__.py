@@ -7,6 +7,7 @@ from jnrsfm.models.vision.backbone import Features as Features
 from jnrsfm.models.vision.backbone import conv as conv
 from jnrsfm.models.vision.depth import DepthNetwork as DepthNetwork
 from jnrsfm.models.vision.depth import DepthNetworkConfig as DepthNetworkConfig
+from jnrsfm.models.vision.heads import DEPTH as DEPTH
 from jnrsfm.models.vision.heads import AxisHead as AxisHead
 from jnrsfm.models.vision.heads import HeadKind as HeadKind
 from jnrsfm.models.vision.heads import Pose as Pose
