@@ -18,7 +18,8 @@ from jnrsfm.inputs import crops
 from jnrsfm.inputs.category_samples import Samples as LifterSamples
 from jnrsfm.losses import matched
 from jnrsfm.methods.keypoint_transformer import KeypointTransformer, System, SystemConfig
-from jnrsfm.methods.keypoint_transformer.network import Objective, Samples, Slots, chosen_places, lifter_input
+from jnrsfm.methods.keypoint_transformer.model import proposed
+from jnrsfm.methods.keypoint_transformer.network import Objective, Samples, Slots, lifter_input
 from jnrsfm.methods.multicategory.network import Networks
 from jnrsfm.methods.multicategory.objectives import Objectives
 from jnrsfm.models.functional import Network
@@ -105,11 +106,10 @@ def main(argv: list[str] | None = None) -> dict:
     }
 
     def photograph(params, canvas):
-        images = crops.patches(canvas, crops.unmoved((1,)), config.size)
-        found = jax.tree.map(lambda x: x[-1], system.detector.module(params["detector"], {})(images))
-        kind = jnp.argmax(found.category, -1)
-        place = chosen_places(found, jnp.asarray(slots.defined)[kind])[0]
-        given = lifter_input(place, found.category, found.context, layout)
+        _, _, context, found = proposed(
+            system.detector, config.size, params["detector"], canvas, jax.tree.map(jnp.asarray, slots), True
+        )
+        given = lifter_input(found.place, logits[:1], context, layout)
         return lifter.lift(params["nets"], state, given.points, given.weights, "frozen", given.context)[0]
 
     functions["photograph"] = compile_for(photograph, params, data.canvas[:1])[0]

@@ -9,12 +9,16 @@ with its seed and counted; the exit status is 1 where there is any.
 
 import argparse
 import sys
+import time
 import warnings
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import jnrsfm
+from experiments.harness import device, write
 from jnrsfm import Landmarks
 from jnrsfm.errors import InputError
 
@@ -61,21 +65,23 @@ def scene(seed: int, points: tuple[int, ...] = POINTS, frames: tuple[int, ...] =
     return Landmarks(points2d=x.astype(np.float32), visible=visible, **fields)
 
 
-def trial(landmarks: Landmarks, method: Any, camera: str) -> str:
-    """ "": it was fitted, or refused in one line; else what is wrong."""
+def trial(landmarks: Landmarks, method: Any, camera: str) -> tuple[str, str]:
+    """`("fitted", verdict)`, `("refused", "")`: in one line, or `("failed", what is wrong)`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = jnrsfm.fit(landmarks, method, camera=camera, progress=False)
     except InputError as error:
-        return "" if "\n" not in str(error).strip() else f"a refusal of several lines: {error}"
+        lines = str(error).strip().splitlines()
+        return ("refused", "") if len(lines) == 1 else ("failed", f"a refusal of {len(lines)} lines: {error}")
     except Exception as error:  # what a fuzzer looks for
-        return f"{type(error).__name__}: {str(error)[:200]}"
+        return "failed", f"{type(error).__name__}: {str(error)[:200]}"
     used = np.asarray(landmarks.visible).sum(1) >= 3
     points, rotations = np.asarray(found.reconstruction.points3d), np.asarray(found.reconstruction.rotations)
     if not (np.isfinite(points[used]).all() and np.isfinite(rotations).all()):
-        return "values that are not finite"
-    return "" if found.quality["verdict"]["text"] else "no verdict"
+        return "failed", "values that are not finite"
+    verdict = found.quality["verdict"]
+    return ("fitted", verdict["word"]) if verdict["text"] else ("failed", "no verdict")
 
 
 def main() -> int:
@@ -84,19 +90,42 @@ def main() -> int:
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--methods", nargs="+", default=["rigid", "bmm", "pnd", "consensus"])
+    parser.add_argument("--out", type=Path, help="result file (JSON), rewritten every 20 scenes")
     asked = parser.parse_args()
-    failures = 0
+    found: dict[str, Any] = {
+        "command": f"python -m experiments.quality.fuzz --scenes {asked.scenes} --first {asked.first} "
+        f"--methods {' '.join(asked.methods)}",
+        "seed": asked.first, "device": device(), "date": datetime.now(UTC).strftime("%Y-%m-%d"), "scenes": 0,
+        "outcomes": {}, "verdicts_by_kind": {}, "slowest_seconds": 0.0, "failures": [],
+    }  # fmt: skip
+    start = time.monotonic()
     for seed in range(asked.first, asked.first + asked.scenes):
         landmarks = scene(seed)
-        method = asked.methods[seed % len(asked.methods)]
-        camera = ("orthographic", "weak-perspective")[seed // 2 % 2]
-        wrong = trial(landmarks, method, camera)
-        if wrong:
-            failures += 1
+        kind = KINDS[seed % len(KINDS)]
+        # every kind of scene meets every method and camera
+        turn = seed // len(KINDS)
+        method = asked.methods[turn % len(asked.methods)]
+        camera = ("orthographic", "weak-perspective")[turn // len(asked.methods) % 2]
+        began = time.monotonic()
+        outcome, about = trial(landmarks, method, camera)
+        found["slowest_seconds"] = max(found["slowest_seconds"], round(time.monotonic() - began, 1))
+        found["scenes"] += 1
+        counts = found["outcomes"].setdefault(method, {"fitted": 0, "refused": 0, "failed": 0})
+        counts[outcome] += 1
+        if outcome == "fitted":
+            verdicts = found["verdicts_by_kind"].setdefault(kind, {})
+            verdicts[about] = verdicts.get(about, 0) + 1
+        if outcome == "failed":
             size = f"{landmarks.n_frames} frames, {landmarks.n_points} points"
-            print(f"{seed}: {KINDS[seed % len(KINDS)]}, {size}, {method}, {camera}: {wrong}", flush=True)
-    print(f"{failures} of {asked.scenes} scenes failed")
-    return int(failures > 0)
+            found["failures"].append(f"{seed}: {kind}, {size}, {method}, {camera}: {about}")
+            print(found["failures"][-1], flush=True)
+        if found["scenes"] % 20 == 0 or found["scenes"] == asked.scenes:
+            left = (time.monotonic() - start) / found["scenes"] * (asked.scenes - found["scenes"]) / 60
+            print(f"{found['scenes']} of {asked.scenes}, {left:.0f} min left", file=sys.stderr, flush=True)
+            if asked.out:
+                write(asked.out, found)
+    print(f"{len(found['failures'])} of {asked.scenes} scenes failed")
+    return int(bool(found["failures"]))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,15 @@ from jnrsfm.methods import KeypointTransformer
 from jnrsfm.methods import keypoint_transformer as kt
 from jnrsfm.methods.keypoint_transformer.model import found_2d
 from jnrsfm.methods.keypoint_transformer.network import (
+    Chosen,
     Slots,
-    chosen_places,
+    chosen,
     lifter_input,
     patch_rotation,
+    peak,
+    placed,
     type_targets,
+    with_reflected,
 )
 from jnrsfm.models import Network
 from jnrsfm.models.vision import BackboneConfig, KeypointTransformerConfig, Proposals
@@ -126,10 +130,33 @@ def test_a_smaller_category_never_emits_the_surplus(rng):
         place=jnp.ones((2, 4, 2)), spread=jnp.ones((2, 4, 2)), types=jnp.asarray(rng.normal(size=(2, 4, 4))),
         seen=jnp.zeros((2, 4)), category=None, context=None,
     )  # fmt: skip
-    place, _, sure, _ = chosen_places(found, jnp.asarray(Slots.of(KEYPOINTS, PAIRS).defined))
-    assert (np.asarray(place[1, 2]) == 0).all()
-    assert float(sure[1, 2]) == 0
-    assert (np.asarray(place[0]) == 1).all()
+    own = placed(chosen(found, 3), jnp.asarray(Slots.of(KEYPOINTS, PAIRS).defined))
+    assert (np.asarray(own.place[1, 2]) == 0).all()
+    assert float(own.sure[1, 2]) == 0
+    assert (np.asarray(own.place[0]) == 1).all()
+
+
+@pytest.mark.fast
+def test_of_two_likely_places_one_is_taken_and_not_the_middle():
+    where = jnp.zeros((1, 1, 16, 16)).at[0, 0, 3, 2].set(0.55).at[0, 0, 3, 13].set(0.45)
+    np.testing.assert_allclose(peak(where)[0, 0], [(2 + 0.5) / 16 - 0.5, (3 + 0.5) / 16 - 0.5], atol=1e-6)
+    # a bump between cells is found to a fraction of a cell
+    at = (np.arange(16) + 0.5) / 16 - 0.5
+    bump = np.exp(-0.5 * (((at - 0.11)[None, :] * 16 / 0.8) ** 2 + ((at + 0.23)[:, None] * 16 / 0.8) ** 2))
+    np.testing.assert_allclose(peak(jnp.asarray(bump / bump.sum())), [0.11, -0.23], atol=0.1 / 16)
+
+
+@pytest.mark.fast
+def test_a_mirror_image_says_the_same_of_a_network_that_sees_it_mirrored(rng):
+    """Whatever a patch says, its exact reflection, types exchanged, adds nothing."""
+    swap = jnp.array([[1, 0, 2]])
+    f32 = lambda *shape: jnp.asarray(rng.random(shape), jnp.float32)
+    where = f32(1, 3, 8, 8)
+    own = Chosen(f32(1, 3, 2), f32(1, 3, 2), f32(1, 3), f32(1, 3), where / where.sum((-2, -1), keepdims=True))
+    turn = lambda x: jnp.take_along_axis(x, swap.reshape(1, 3, *[1] * (x.ndim - 2)), 1)
+    other = Chosen(*map(turn, own))
+    other = other._replace(place=other.place * jnp.array([-1.0, 1.0]), map=other.map[..., ::-1])
+    chex.assert_trees_all_close(with_reflected(own, other, swap), own, atol=1e-5)
 
 
 @pytest.mark.fast

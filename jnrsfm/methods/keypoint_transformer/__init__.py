@@ -13,14 +13,15 @@ as the patch is, and the shape is the mean of the prior given the places, of whi
 published lifter the losses are reprojection, camera and shape of the cycle; the cycle's camera is asked for without the
 context, which knows the image's own camera.
 
-New photographs: the likeliest category, and for each of its keypoints the proposal that most likely is it.
+New photographs: the likeliest category, and for each of its keypoints the proposal that most likely is it, at the peak
+of its map; where left and right are known, photograph and mirror image both have a say.
 
 Source: Can et al., End-to-End Learning of Multi-category 3D Pose and Shape Estimation, 2021, section 4; Carion et al.,
 ECCV 2020. Maps of the queries, spreads, labels that are missing, and the Procrustean lifter are ours.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,10 +52,54 @@ LEAST_IMAGES = 24
 LEAST_POINTS = 4  # visible, for a label to be of use to the lifter
 
 
+class Setup(NamedTuple):
+    """What the phases of training share: the labelled images, the lifter trained on their labels, which keypoint is
+    which type, the patches and where they were cut, the samples, both networks and their losses."""
+
+    images: LabelledImages
+    lifter: multicategory.LifterFit
+    slots: Slots
+    boxes: np.ndarray
+    where: Squares
+    canvas: np.ndarray
+    samples: Samples
+    system: System
+    objective: Objective
+
+    def source(self, config: KeypointTransformer) -> Resident:
+        """Batches."""
+        return Resident(self.samples, config.batch, 256)
+
+
 def fit(
     images: LabelledImages, camera: str, config: KeypointTransformer, seed: int, session: Session
 ) -> Fitted:
     """Train: the module docstring. The reconstruction is of all images.
+
+    Raises InputError where too few images are labelled, or what the lifter raises.
+    """
+    setup = prepare(images, config, seed, session)
+    joint = round(config.together * config.steps)
+    diagnostics: dict[str, Any] = {"lifter": setup.lifter.diagnostics}
+    params, nets = None, setup.lifter.model["nets"]
+    if config.steps > joint:
+        params, diagnostics["find"] = find(setup, config, config.steps - joint, seed, session)
+    if joint:
+        params, nets, diagnostics["together"] = together(setup, config, joint, seed, session, params)
+    model, found = model_of(setup, config, params, nets, bool(config.context and joint))
+    whole = found if len(setup.images) == len(images) else model.find(images)
+    item, about = _heldout(found, setup)
+    return Fitted(model.reconstruct(images.landmarks, whole), model, item, diagnostics=diagnostics | about)
+
+
+def prepare(
+    images: LabelledImages,
+    config: KeypointTransformer,
+    seed: int,
+    session: Session,
+    lifter: multicategory.LifterFit | None = None,
+) -> Setup:
+    """The lifter trained on the labels (unless one is given), and patches of the labelled images.
 
     Raises InputError where too few images are labelled, or what the lifter raises.
     """
@@ -67,10 +112,10 @@ def fit(
             f"{LEAST_IMAGES}"
         )
     chosen = images.select(labelled)
-    key = jax.random.key(seed)
-    lifter = multicategory.fit_lifter(
-        chosen.landmarks, "weak-perspective", config.lifter_config(), seed, session, config.context
-    )
+    if lifter is None:
+        lifter = multicategory.fit_lifter(
+            chosen.landmarks, "weak-perspective", config.lifter_config(), seed, session, config.context
+        )
     keypoints = np.asarray(lifter.model["points"]) > 0
     slots = Slots.of(keypoints, landmarks.symmetric)
     boxes = crops.label_boxes(chosen)
@@ -78,52 +123,73 @@ def fit(
     session.say(f"{name}: cutting {len(labelled)} patches")
     canvas = crops.canvases(chosen, where, config.size)
     samples = samples_of(chosen.landmarks, where, canvas, slots, lifter, config, seed)
-
     system = System(
         SystemConfig(config.network(slots.columns.shape[1], len(keypoints)), lifter.network.config)
     )
-    detector = system.detector
     objectives = Objectives(lifter.network, config.lifter_config(), session)
     layout = slots.layout(landmarks.n_points)
     flips = landmarks.symmetric is not None
-    objective = Objective(
-        detector, lifter.network, config, layout, objectives, flips, mirrors(lifter, keypoints, landmarks)
-    )
-    joint = round(config.together * config.steps)
-    source = Resident(samples, config.batch, 256)
-    diagnostics: dict[str, Any] = {"lifter": lifter.diagnostics}
-    params: Any = {"detector": detector.init(jax.random.fold_in(key, Stream.INITIAL))[0]}
-    alone = config.steps - joint
-    if alone:
-        fresh = Problem(lambda k: ({"detector": detector.init(k)[0]}, {}), objective.find, objective.criteria)
-        engine = Engine(fresh, config, session)
-        phase = Phase("find", alone, source, {"fixed": config.fixed})
-        trained = engine.train(phase, jax.random.fold_in(key, Stream.SEARCH))
-        params, diagnostics["find"] = trained.params, list(trained.criteria)
-    nets, state = lifter.model["nets"], lifter.model["model_state"]
-    if joint:
-        start = ({**params, "nets": nets}, state)
-        both = Engine(Problem(lambda k: start, objective.together, objective.criteria), config, session)
-        fixed = 0.0 if alone else config.fixed
-        phase = Phase("together", joint, source, {"fixed": fixed}, grouped(config), stacked(start))
-        trained = both.train(phase, jax.random.fold_in(key, Stream.SEARCH + 1))
-        params, diagnostics["together"] = trained.params, list(trained.criteria)
-        nets = params["nets"]
+    turned = mirrors(lifter, keypoints, landmarks)
+    objective = Objective(system.detector, lifter.network, config, layout, objectives, flips, turned)
+    return Setup(chosen, lifter, slots, boxes, where, canvas, samples, system, objective)
 
+
+def find(
+    setup: Setup, config: KeypointTransformer, steps: int, seed: int, session: Session, params: Any = None
+) -> tuple[Any, list[dict[str, float]]]:
+    """Parameters of the transformer after `steps` alone, and its criteria; from `params` on at the slow rate, as it
+    trains together with a lifter, else anew."""
+    detector, key = setup.system.detector, jax.random.key(seed)
+    problem = Problem(
+        lambda k: ({"detector": detector.init(k)[0]}, {}), setup.objective.find, setup.objective.criteria
+    )
+    phase = Phase("find", steps, setup.source(config), {"fixed": config.fixed})
+    stream = int(Stream.SEARCH)
+    if params is not None:
+        slow = dataclasses.replace(config, learning_rate=config.slow * config.learning_rate)
+        start = stacked(({"detector": params}, {}))
+        phase = phase._replace(name="more", hyper={"fixed": 0.0}, optimizer=slow.optimizer(), start=start)
+        stream = Stream.SEARCH + 1
+    trained = Engine(problem, config, session).train(phase, jax.random.fold_in(key, stream))
+    return trained.params["detector"], list(trained.criteria)
+
+
+def together(
+    setup: Setup, config: KeypointTransformer, steps: int, seed: int, session: Session, params: Any = None
+) -> tuple[Any, Any, list[dict[str, float]]]:
+    """Parameters of transformer and lifter after `steps` of both, and the criteria; the transformer from `params` on,
+    else anew."""
+    key, fresh = jax.random.key(seed), params is None
+    if fresh:
+        params = setup.system.detector.init(jax.random.fold_in(key, Stream.INITIAL))[0]
+    lifter = setup.lifter.model
+    start = ({"detector": params, "nets": lifter["nets"]}, lifter["model_state"])
+    problem = Problem(lambda k: start, setup.objective.together, setup.objective.criteria)
+    hyper = {"fixed": config.fixed if fresh else 0.0}
+    phase = Phase("together", steps, setup.source(config), hyper, grouped(config), stacked(start))
+    trained = Engine(problem, config, session).train(phase, jax.random.fold_in(key, Stream.SEARCH + 1))
+    return trained.params["detector"], trained.params["nets"], list(trained.criteria)
+
+
+def model_of(
+    setup: Setup, config: KeypointTransformer, params: Any, nets: Any, uses_context: bool
+) -> tuple[KeypointTransformerModel, Found2D]:
+    """The model of trained parameters, and what it finds on the images it was trained on."""
+    landmarks, lifter = setup.images.landmarks, setup.lifter
     pairs = lambda x: () if x is None else tuple((int(a), int(b)) for a, b in np.asarray(x))
-    found = found_2d(detector, params["detector"], canvas, where, slots, landmarks.n_points)
+    found = found_2d(
+        setup.system.detector, params, setup.canvas, setup.where, setup.slots, landmarks.n_points
+    )
     arrays = {
-        "detector": params["detector"],
+        "detector": params,
         "lifter": lifter.model | {"nets": nets},
         "confident": jnp.asarray(np.quantile(found.confidence, [0.01]), jnp.float32),
     }
     model = KeypointTransformerModel(
-        system, arrays, Normalizer("weak-perspective", "rms"), landmarks.names, lifter.mirror, lifter.categories,
-        bool(config.context and joint), pairs(landmarks.edges), pairs(landmarks.symmetric),
+        setup.system, arrays, Normalizer("weak-perspective", "rms"), landmarks.names, lifter.mirror,
+        lifter.categories, uses_context, pairs(landmarks.edges), pairs(landmarks.symmetric),
     )  # fmt: skip
-    whole = found if len(labelled) == len(images) else model.find(images)
-    item, about = _heldout(found, chosen.landmarks, samples, boxes, slots, where, lifter)
-    return Fitted(model.reconstruct(landmarks, whole), model, item, diagnostics=diagnostics | about)
+    return model, found
 
 
 def grouped(config: KeypointTransformer) -> optax.GradientTransformation:
@@ -176,12 +242,10 @@ def mirrors(lifter: multicategory.LifterFit, keypoints: np.ndarray, landmarks: L
     return found
 
 
-def _heldout(
-    found: Found2D, landmarks: Landmarks, samples: Samples, boxes: np.ndarray, slots: Slots, where: Squares,
-    lifter: multicategory.LifterFit,
-) -> tuple[dict[str, Any] | None, dict[str, Any]]:  # fmt: skip
+def _heldout(found: Found2D, setup: Setup) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """The held-out error of x and y for the quality report, PCK at a tenth of the box, and the category's accuracy on
     held-out images. A wrong category counts as every point missed."""
+    landmarks, samples, where = setup.images.landmarks, setup.samples, setup.where
     held = np.any(np.asarray(samples.heldout), axis=1)
     if not held.any():
         return None, {}
@@ -194,8 +258,8 @@ def _heldout(
     guess = crop.sum(0) / np.maximum(visible.sum(0), 1)[:, None]
     baseline = np.linalg.norm(crop - guess, axis=-1) * crops.BOX
     images = int(held.sum())
-    accuracy = float((found.category == np.asarray(lifter.samples.category))[held].mean())
-    share = pck(np.where(visible, distance, 0.0), boxes, visible.astype(float))
+    accuracy = float((found.category == np.asarray(setup.lifter.samples.category))[held].mean())
+    share = pck(np.where(visible, distance, 0.0), setup.boxes, visible.astype(float))
     item = {
         "error": float((distance / side)[known].mean()) if known.any() else float("inf"),
         "baseline": float(baseline[visible].mean()),

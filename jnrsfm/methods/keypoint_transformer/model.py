@@ -12,7 +12,7 @@ from jnrsfm.inputs import crops
 from jnrsfm.inputs.category_samples import observe
 from jnrsfm.inputs.crops import Squares
 from jnrsfm.methods import multicategory
-from jnrsfm.methods.keypoint_transformer.network import Slots, chosen_places
+from jnrsfm.methods.keypoint_transformer.network import Slots, chosen, placed, with_reflected
 from jnrsfm.methods.multicategory.network import NetworkConfig, Networks, lifted
 from jnrsfm.models.functional import Network
 from jnrsfm.models.lifter import LifterConfig
@@ -144,17 +144,22 @@ class KeypointTransformerModel(NetworkModel):
         return found.confidence < float(np.asarray(self.params["confident"])[0])
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _proposals(network: Network, size: int, params, canvas, defined):
+@partial(jax.jit, static_argnums=(0, 1, 5))
+def proposed(network: Network, size: int, params, canvas, slots: Slots, pairs: bool):
+    """`(category, likely, context, Chosen)` of patches; what is said of their mirror images has as much weight, where
+    `pairs` of left and right are known. The context is that of the patch alone: it knows the camera."""
     images = crops.patches(canvas, crops.unmoved((len(canvas),)), size)
-    found = jax.tree.map(lambda x: x[-1], network.module(params, {})(images))
-    category = jnp.argmax(found.category, -1)
-    return (
-        category,
-        jax.nn.softmax(found.category, -1).max(-1),
-        found.context,
-        *chosen_places(found, defined[category]),
-    )
+    last = lambda x: jax.tree.map(lambda y: y[-1], network.module(params, {})(x))
+    types = slots.defined.shape[-1]
+    found = last(images)
+    kinds, own = jax.nn.softmax(found.category, -1), chosen(found, types)
+    if pairs:
+        mirrored = last(images[:, :, ::-1])
+        kinds = (kinds + jax.nn.softmax(mirrored.category, -1)) / 2
+    category = jnp.argmax(kinds, -1)
+    if pairs:
+        own = with_reflected(own, chosen(mirrored, types), slots.swap[category])
+    return category, kinds.max(-1), found.context, placed(own, slots.defined[category])
 
 
 def found_2d(
@@ -170,12 +175,13 @@ def found_2d(
     of which the categories may have fewer."""
     size, n = network.config.size, len(canvas)
     block = 1 if n == 1 else block
+    pairs = bool((slots.swap != np.arange(slots.swap.shape[1])).any())
     parts = []
     for first in range(0, n, block):
         part = canvas[first : first + block]
         full = np.concatenate([part, np.zeros((block - len(part), *part.shape[1:]), part.dtype)])
-        found = _proposals(network, size, params, jnp.asarray(full), jnp.asarray(slots.defined))
-        parts.append([np.asarray(x)[: len(part)] for x in found])
+        found = proposed(network, size, params, jnp.asarray(full), jax.tree.map(jnp.asarray, slots), pairs)
+        parts.append([np.asarray(x)[: len(part)] for x in jax.tree.leaves(found)])
     category, likely, context, place, spread, sure, seen = (
         np.concatenate(x) for x in zip(*parts, strict=True)
     )

@@ -283,7 +283,7 @@ class Objective:
         maps = crops.unmoved((len(batch.points),))
         images = crops.patches(batch.canvas, maps, self.config.size)
         found = jax.tree.map(lambda x: x[-1], self.detector.module(params["detector"], {})(images))
-        place = chosen_places(found, batch.defined)[0]
+        place = placed(chosen(found, batch.defined.shape[-1]), batch.defined).place
         distance = jnp.sqrt(jnp.sum((place - batch.points) ** 2, -1) + 1e-12)
         return {
             "objective": (jnp.sum(batch.labelled * distance, -1), batch.labelled.sum(-1).astype(jnp.float32)),
@@ -291,14 +291,63 @@ class Objective:
         }
 
 
-def chosen_places(found: Proposals, defined):
-    """`(places, spread, types' probability, seen)` of every type: of the query that most likely is it; `defined (image,
-    type)`: others are 0."""
-    chance = jax.nn.softmax(found.types, -1)[..., : defined.shape[-1]]
+class Chosen(NamedTuple):
+    """What is chosen for every type of an image; leading axes (image, type).
+
+    `place (..., 2)` and its Laplace `spread (..., 2)`; `sure`: probability of the type; `seen`: of being visible; `map
+    (..., y, x)`: probability of each cell, or None."""
+
+    place: Any
+    spread: Any
+    sure: Any
+    seen: Any
+    map: Any = None
+
+
+def chosen(found: Proposals, types: int) -> Chosen:
+    """For every type, what the query that most likely is it proposes."""
+    chance = jax.nn.softmax(found.types, -1)[..., :types]
     best = jnp.argmax(chance, -2)  # image, type
     sure = jnp.take_along_axis(chance, best[..., None, :], -2)[..., 0, :]
-    clear = lambda x: jnp.where(defined.reshape(*defined.shape, *[1] * (x.ndim - 2)), x, 0.0)
     seen = jax.nn.sigmoid(of_matched(found.seen, best))
-    return (
-        clear(of_matched(found.place, best)), clear(of_matched(found.spread, best)), clear(sure), clear(seen)
+    where = None
+    if found.look is not None:
+        look = of_matched(found.look, best)
+        where = jax.nn.softmax(look.reshape(*look.shape[:-2], -1), -1).reshape(look.shape)
+    return Chosen(of_matched(found.place, best), of_matched(found.spread, best), sure, seen, where)
+
+
+def with_reflected(own: Chosen, other: Chosen, swap) -> Chosen:
+    """The mean of what was chosen in a patch and in its mirror image, in which every type is its partner `swap (image,
+    type)`; of maps the geometric mean."""
+    turn: Any = lambda x: jnp.take_along_axis(x, swap.reshape(*swap.shape, *[1] * (x.ndim - 2)), 1)
+    place, spread, sure, seen = map(turn, other[:4])
+    mean = lambda a, b: (a + b) / 2
+    where = None
+    if own.map is not None:
+        both = jnp.sqrt(own.map * turn(other.map)[..., ::-1] + 1e-12)
+        where = both / both.sum((-2, -1), keepdims=True)
+    return Chosen(
+        mean(own.place, place * jnp.array([-1.0, 1.0])), mean(own.spread, spread), mean(own.sure, sure),
+        mean(own.seen, seen), where,
     )  # fmt: skip
+
+
+def peak(where: Any, reach: int = 2):
+    """`(..., 2)` mean of maps `where (..., y, x)` over the cells at most `reach` from the likeliest: of two places that
+    are both likely one, not the middle between them."""
+    side = where.shape[-1]
+    best = jnp.argmax(where.reshape(*where.shape[:-2], -1), -1)
+    cell = jnp.arange(side)
+    near = lambda at: jnp.abs(cell - at[..., None]) <= reach
+    part = where * near(best // side)[..., :, None] * near(best % side)[..., None, :]
+    part = part / jnp.maximum(part.sum((-2, -1), keepdims=True), 1e-12)
+    at = (cell + 0.5) / side - 0.5
+    return jnp.stack([part.sum(-2) @ at, part.sum(-1) @ at], -1)
+
+
+def placed(found: Chosen, defined) -> Chosen:
+    """With the peaks of the maps as places; entries of types that are not `defined (image, type)` are 0."""
+    place = found.place if found.map is None else peak(found.map)
+    clear = lambda x: jnp.where(defined.reshape(*defined.shape, *[1] * (x.ndim - 2)), x, 0.0)
+    return Chosen(clear(place), clear(found.spread), clear(found.sure), clear(found.seen))

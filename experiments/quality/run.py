@@ -1,0 +1,124 @@
+"""Does the report know? `auto` and `rigid` at default settings on real landmarks: the error that the report expects
+beside the true one; and this folder's README from the results.
+
+    python -m experiments.quality.run               every case that has no result yet
+    python -m experiments.quality.run auto_yoga     this case, anew
+    python -m experiments.quality.run --tables      only the README
+
+A result is `results/<case>.json`. The data folder is JNRSFM_DATA, by default ../shared/data beside the checkout. The
+report never sees the reference.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from experiments.articulated.cases import VIEWS, view
+from experiments.harness import Case, Fit, cmu, main, scored, short
+from experiments.tables import markdown, replace_between
+from jnrsfm import metrics
+
+HERE = Path(__file__).resolve().parent
+PROTOCOL = "one-mirror-scaled"
+SHORT = ("drink", "pickup", "yoga", "shark", "walking", "face1", "face_mocap80")
+CMU = ("running", "walking", "basketball", "jumping", "directing_traffic")
+
+
+def against_flat(fit: Fit) -> dict[str, Any]:
+    """All protocols, and the error of a flat shape: the true x and y, no depth."""
+    x = np.array(fit.reference.camera_points)
+    x[..., 2] = x[..., 2].mean(1, keepdims=True)
+    axes = np.tile(np.eye(3), (len(x), 1, 1))
+    flat = fit.result.reconstruction.replace(
+        points3d=x, cameras=fit.result.reconstruction.cameras.replace(rotations=axes)
+    )
+    error = metrics.evaluate(flat, fit.reference)[PROTOCOL]["normalized_error"]
+    return scored(fit) | {"flat": error}
+
+
+def _cases() -> list[Case]:
+    files = {
+        **{name: (short(name), None) for name in SHORT},
+        **{f"cheetah_cam{k}": (f"animals/cheetah_cam{k}", None) for k in range(1, 7)},
+        **{
+            f"cheetah_real_{k}": ("animals/cheetah_real/cheetah_real_baselines", view(k))
+            for k in range(VIEWS)
+        },
+        "mouse_pred": ("animals/mouse_dannce_pred1000", None),
+        "mouse_labels": ("animals/mouse_dannce_labels1", None),
+        "dinosaur": ("real_tracks_2d/dinosaur_real", None),
+        "chairs": ("category_shapes/keypointnet_chair_train", None),
+        "back": ("dense_like/back_sparse", None),
+        **{f"cmu_{name}": (cmu(name), None) for name in CMU},
+    }
+    return [
+        Case(f"{method}_{name}", name, "default settings", file, method=method, score=against_flat,
+             **({} if change is None else {"change": change}))
+        for name, (file, change) in files.items() for method in ("auto", "rigid")
+    ]  # fmt: skip
+
+
+CASES = _cases()
+
+
+def agreement(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the expected errors go with the true ones."""
+    true = np.array([r["protocols"][PROTOCOL]["normalized_error"] for r in rows])
+    said = [r["quality"]["verdict"] for r in rows]
+    words = np.array([v["word"] for v in said])
+    expected = np.array([v["error"] if v["error"] is not None else np.nan for v in said], float)
+    low, high = (np.array([np.nan if v[k] is None else v[k] for v in said], float) for k in ("low", "high"))
+    flat = np.array([r["flat"] for r in rows])
+    known = np.isfinite(expected)
+    bad = (true > 0.2) | (true > flat)
+    return {
+        "pairs": len(rows), "bad": int(bad.sum()), "right": int((true < 0.05).sum()),
+        "rank correlation": float(spearmanr(expected[known], true[known]).statistic),
+        "inside": float(((true >= low) & (true <= high))[known].mean()),
+        "bad but good": int((bad & (words == "good")).sum()),
+        "bad but fair": int((bad & (words == "fair")).sum()),
+        "right but poor": int(((true < 0.05) & (words == "poor")).sum()),
+    }  # fmt: skip
+
+
+def write_tables() -> None:
+    """The README's tables from the results."""
+    rows, lines = [], []
+    percent = lambda x: "–" if x is None else f"{100 * x:.1f}"
+    for case in CASES:
+        path = HERE / "results" / f"{case.name}.json"
+        if not path.exists():
+            continue
+        row = json.loads(path.read_text())
+        rows.append(row)
+        verdict, found = row["quality"]["verdict"], row["diagnostics"]
+        how = ", ".join(str(found[k]) for k in ("method", "camera") if k in found)
+        lines.append(
+            (row["set"], f"{row['method']}: {how}" if how else row["method"],
+             percent(row["protocols"][PROTOCOL]["normalized_error"]), percent(row["flat"]), verdict["text"],
+             percent(verdict["error"]), f"{percent(verdict['low'])} to {percent(verdict['high'])}",
+             f"{row['seconds'] / 60:.1f}", row["device"], row["date"])
+        )  # fmt: skip
+    head = ("set", "method", f"`{PROTOCOL}` %", "flat %", "first line of the report", "expected %", "interval %",
+            "minutes", "device", "date")  # fmt: skip
+    path = HERE / "README.md"
+    text = replace_between(path.read_text(), "results", markdown(head, lines))
+    if rows:
+        a = agreement(rows)
+        summary = [
+            ("fits", str(a["pairs"])), ("of them above 20 % or worse than flat", str(a["bad"])),
+            ("of these called good", str(a["bad but good"])), ("of these called fair", str(a["bad but fair"])),
+            ("fits below 5 %", str(a["right"])), ("of these called poor", str(a["right but poor"])),
+            ("rank correlation of expected and true error", f"{a['rank correlation']:.2f}"),
+            ("true error inside the interval (nominal 90 %)", f"{100 * a['inside']:.0f} %"),
+        ]  # fmt: skip
+        text = replace_between(text, "summary", markdown(("what", "count"), summary))
+    path.write_text(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], HERE, CASES, write_tables))
