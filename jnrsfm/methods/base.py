@@ -42,7 +42,7 @@ class Fitted(NamedTuple):
     `heldout` is a dict with `error`, `baseline`, `count`, `note` (see `metrics.assess`); `restarts`
     holds the camera-frame shapes `(restart, frame, point, 3)` of the restarts alive at the end, the chosen
     one first; `diagnostics` are plain values for the record; `latent` is for the picture of the codes;
-    `code` says how the fit ended.
+    `code` says how the fit ended; `said` are warnings of the method itself, with which no fit is called good.
     """
 
     reconstruction: Any
@@ -52,6 +52,7 @@ class Fitted(NamedTuple):
     diagnostics: dict[str, Any] = {}  # noqa: RUF012  (never changed)
     latent: Latent | None = None
     code: ResultCode = ResultCode.CONVERGED
+    said: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

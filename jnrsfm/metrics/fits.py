@@ -25,7 +25,7 @@ def judge_fit(
 
     `reliability`: what the tracks said of their points (`assess`); `exchanged (frame,)`: frames in which left and right
     are exchanged and were fitted so, whose margin of the depth reflection is put to 0; `remarks`: what is wrong with
-    the coordinates (`assess`); `said`: further warnings.
+    the coordinates (`assess`); `said`: further warnings, beside those of the fit.
     """
     result = fitted.reconstruction
     if fitted.restarts is not None and isinstance(result, Reconstruction):
@@ -37,7 +37,7 @@ def judge_fit(
         result = result.replace(mirror_margin=np.where(exchanged, 0, result.mirror_margin).astype(np.float32))
     return result, assess(
         landmarks, result, heldout=fitted.heldout, reliability=reliability, exchanged=exchanged, remarks=remarks,
-        said=said,
+        said=[*said, *fitted.said],
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from jnrsfm.methods.articulated import Articulated, Start
 from jnrsfm.methods.articulated.descent import local
 from jnrsfm.methods.articulated.proposals import flips
 from jnrsfm.methods.articulated.tracks import in_order, noise_of, sigmas_of, tracks_of
+from jnrsfm.metrics import judge_fit
 from jnrsfm.shape_prior import articulated as prior
 from jnrsfm.shape_prior.articulated import Figure, Sigmas, Tracks
 from jnrsfm.training import Session
@@ -69,6 +70,10 @@ def test_flat_relief_and_jittering_depth_are_mended(clips, monkeypatch, camera):
     size = np.asarray(landmarks.points2d)[seen].std()
     assert np.median(gap) < 0.02 * size
     assert found.diagnostics["bone_variation"] < 0.05
+    # lengths that the method keeps are no evidence: no verdict takes them for some
+    said = judge_fit(landmarks, found)[1]["verdict"]
+    assert said["word"] != "good"
+    assert "expected error" not in said["text"]
 
 
 def test_a_figure_drawn_out_along_the_line_of_sight_is_drawn_in():
