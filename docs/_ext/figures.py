@@ -53,5 +53,9 @@ def figures() -> dict[str, str]:
         found[f"student_{part}"] = f"{100 * student[part]['pck_0.1']:.0f} %"
     found["student_depth"] = f"{100 * student['train']['depth']:.1f} %"
     found["teacher_depth"] = f"{100 * teacher['train']['depth']:.1f} %"
-    found["rank_correlation"] = f"{load('quality/calibration')['left_out']['spearman']:.2f}"
+    known = load("quality/agreement")
+    found["rank_auto"], found["rank_all"] = (f"{known[k]['rank correlation']:.2f}" for k in ("auto", "all"))
+    found["bad_fits"] = f"{known['all']['bad']}"
+    found["bad_but_good"] = f"{known['all']['bad but good']}"
+    found["inside"] = f"{100 * known['all']['inside']:.0f} %"
     return found

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from experiments.articulated.cases import VIEWS, view
-from experiments.harness import Case, Fit, cmu, main, scored, short
+from experiments.harness import Case, Fit, cmu, main, scored, short, write
 from experiments.tables import markdown, replace_between
 from jnrsfm import metrics
 
@@ -99,24 +99,26 @@ def write_tables() -> None:
         how = ", ".join(str(found[k]) for k in ("method", "camera") if k in found)
         lines.append(
             (row["set"], f"{row['method']}: {how}" if how else row["method"],
-             percent(row["protocols"][PROTOCOL]["normalized_error"]), percent(row["flat"]), verdict["text"],
+             percent(row["protocols"][PROTOCOL]["normalized_error"]), percent(row["flat"]), f"{verdict['word']}: {'; '.join(verdict['reasons'])}".rstrip(": "),
              percent(verdict["error"]), f"{percent(verdict['low'])} to {percent(verdict['high'])}",
              f"{row['seconds'] / 60:.1f}", row["device"], row["date"])
         )  # fmt: skip
-    head = ("set", "method", f"`{PROTOCOL}` %", "flat %", "first line of the report", "expected %", "interval %",
+    head = ("set", "method", f"`{PROTOCOL}` %", "flat %", "verdict", "expected %", "interval %",
             "minutes", "device", "date")  # fmt: skip
     path = HERE / "README.md"
     text = replace_between(path.read_text(), "results", markdown(head, lines))
     if rows:
         a = agreement(rows)
-        summary = [
-            ("fits", str(a["pairs"])), ("of them above 20 % or worse than flat", str(a["bad"])),
-            ("of these called good", str(a["bad but good"])), ("of these called fair", str(a["bad but fair"])),
-            ("fits below 5 %", str(a["right"])), ("of these called poor", str(a["right but poor"])),
-            ("rank correlation of expected and true error", f"{a['rank correlation']:.2f}"),
-            ("true error inside the interval (nominal 90 %)", f"{100 * a['inside']:.0f} %"),
-        ]  # fmt: skip
-        text = replace_between(text, "summary", markdown(("what", "count"), summary))
+        chosen = agreement([r for r in rows if r["method"] == "auto"])
+        write(HERE / "agreement.json", {"all": a, "auto": chosen})
+        whole = ("pairs", "bad", "bad but good", "bad but fair", "right", "right but poor")
+        names = ("fits", "above 20 % or worse than flat", "of these called good", "of these called fair",
+                 "below 5 %", "of these called poor")  # fmt: skip
+        summary = [(name, str(chosen[k]), str(a[k])) for name, k in zip(names, whole, strict=True)]
+        for name, k in (("rank correlation of expected and true error", "rank correlation"),
+                        ("share of true errors inside the interval (nominal 0.90)", "inside")):  # fmt: skip
+            summary.append((name, f"{chosen[k]:.2f}", f"{a[k]:.2f}"))
+        text = replace_between(text, "summary", markdown(("", "`auto`", "`auto` and `rigid`"), summary))
     path.write_text(text)
 
 

@@ -33,6 +33,8 @@ from jnrsfm.geometry.generalized_procrustes import stationarity as stationarity
 from jnrsfm.geometry.jitter import TrackNoise as TrackNoise
 from jnrsfm.geometry.jitter import clip_noise as clip_noise
 from jnrsfm.geometry.jitter import clip_sizes as clip_sizes
+from jnrsfm.geometry.jitter import point_motion as point_motion
+from jnrsfm.geometry.jitter import restlessness as restlessness
 from jnrsfm.geometry.jitter import smooth_tracks as smooth_tracks
 from jnrsfm.geometry.jitter import track_noise as track_noise
 from jnrsfm.geometry.mirror_evidence import mirror_distances as mirror_distances

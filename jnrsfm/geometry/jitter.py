@@ -42,21 +42,51 @@ def track_noise(
     frames follow each other; None: loose frames, of which nothing is known."""
     variances = []
     for k in STRIDES:
-        if sequence is None or len(points) <= 2 * k:
-            return TrackNoise(np.nan, np.nan)
-        clip = np.asarray(sequence)
-        seen = visible[2 * k :] & visible[k:-k] & visible[: -2 * k]
-        seen = seen & ((clip[2 * k :] == clip[: -2 * k]) & (clip[k:-k] == clip[: -2 * k]))[:, None]
+        bend, seen = _bends(points, visible, sequence, k)
         if 2 * seen.sum() < _LEAST:
             return TrackNoise(np.nan, np.nan)
-        bend = np.where(seen[..., None], points[2 * k :] - 2 * points[k:-k] + points[: -2 * k], 0.0)
-        shake = np.ma.median(np.ma.masked_array(bend, np.broadcast_to(~seen[..., None], bend.shape)), 1)
-        bend = np.abs(bend - np.ma.filled(shake, 0.0)[:, None])[seen]
-        variances.append((float(np.median(bend)) / 0.6745) ** 2)
+        variances.append((float(np.median(np.abs(bend)[seen])) / 0.6745) ** 2)
     (a, b), (va, vb) = STRIDES, variances
     motion = max((vb - va) / (b**4 - a**4), 0.0)
     noise = max((va - a**4 * motion) / 6, 0.0)
     return TrackNoise(noise**0.5, motion**0.5)
+
+
+def _bends(
+    points: np.ndarray, visible: np.ndarray, sequence: Any, stride: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Second differences `(frame - 2 stride, point, 2)` and which are known `(frame - 2 stride, point)`."""
+    k = stride
+    if sequence is None or len(points) <= 2 * k:
+        return np.zeros((0, *points.shape[1:])), np.zeros((0, points.shape[1]), bool)
+    clip = np.asarray(sequence)
+    seen = visible[2 * k :] & visible[k:-k] & visible[: -2 * k]
+    seen = seen & ((clip[2 * k :] == clip[: -2 * k]) & (clip[k:-k] == clip[: -2 * k]))[:, None]
+    bend = np.where(seen[..., None], points[2 * k :] - 2 * points[k:-k] + points[: -2 * k], 0.0)
+    shake = np.ma.median(np.ma.masked_array(bend, np.broadcast_to(~seen[..., None], bend.shape)), 1)
+    return bend - np.ma.filled(shake, 0.0)[:, None], seen
+
+
+def point_motion(
+    points: Float[np.ndarray, "frame point 2"],
+    visible: Bool[np.ndarray, "frame point"],
+    sequence: Any,
+    known: TrackNoise,
+) -> Float[np.ndarray, " point"]:
+    """`(point,)` standard deviation of the second difference of each point's path where it moves most: a foot swings
+    and stands, and paths of the mean motion would cut its swing off. Twice the 90th percentile (as of a normal) of
+    those over the longer stride, less the noise: too free costs less than too stiff. At least the `known` motion of
+    all, and a tenth of the noise."""
+    k = STRIDES[1]
+    bend, seen = _bends(points, visible, sequence, k)
+    least = max(known.motion, 0.1 * known.noise)
+    out = np.full(points.shape[1], least)
+    for p in range(points.shape[1]):
+        own = np.abs(bend[seen[:, p], p])
+        if own.size >= _LEAST:
+            high = float(np.quantile(own, 0.9)) / 1.645  # of a normal's absolute value
+            out[p] = max(least, 2 * max((high**2 - 6 * known.noise**2) / k**4, 0.0) ** 0.5)
+    return out
 
 
 def clip_sizes(
@@ -96,15 +126,43 @@ def clip_noise(
     return TrackNoise(np.inf, np.nan) if found.noise > max(_LOOSE * spread, _FAR) else found
 
 
+def restlessness(
+    points: Float[np.ndarray, "frame point 2"], visible: Bool[np.ndarray, "frame point"], sequence: Any
+) -> float:
+    """Noise of the coordinates that wander most over a clip, as a share of how far they wander (standard deviation, the
+    frame's mean taken out): near 1 for frames in no order, small for a clip however noisy. NaN where nothing tells."""
+    count = np.maximum(visible.sum(1), 1)[:, None, None]
+    xy = np.where(visible[..., None], points, 0.0)
+    gap = np.where(visible[..., None], xy - xy.sum(1, keepdims=True) / count, np.nan)
+    clips, square, enough = np.asarray(sequence), np.zeros(points.shape[1:]), np.zeros(points.shape[1])
+    for clip in np.unique(clips):
+        own = visible[clips == clip].sum(0) >= 5
+        square[own] += own.sum() and np.nanvar(gap[clips == clip][:, own], 0)
+        enough += own
+    wander = np.sqrt(square / np.maximum(enough, 1)[:, None])
+    (k, m), shares = STRIDES, []
+    (bend, seen), (far, there) = (_bends(points, visible, sequence, stride) for stride in STRIDES)
+    for i in np.argsort(wander.ravel())[::-1][: max(4, wander.size // 5)]:
+        p, axis = divmod(int(i), 2)
+        near, long = np.abs(bend[seen[:, p], p, axis]), np.abs(far[there[:, p], p, axis])
+        if len(near) < _LEAST // 2 or len(long) < _LEAST // 2 or not wander[p, axis] > 0:
+            continue
+        va, vb = ((float(np.median(x)) / 0.6745) ** 2 for x in (near, long))
+        motion = max((vb - va) / (m**4 - k**4), 0.0)
+        shares.append((max(va - motion, 0.0) / 6) ** 0.5 / wander[p, axis])
+    return float(np.median(shares)) if shares else float("nan")
+
+
 def smooth_tracks(
     points: Float[np.ndarray, "frame point 2"],
     visible: Bool[np.ndarray, "frame point"],
     sequence: Any,
     noise: float,
-    motion: float,
+    motion: Float[np.ndarray, " point"],
     rounds: int = 5,
 ) -> Float[np.ndarray, "frame point 2"]:
-    """Paths of least sum |x - y|^2 / noise^2 + sum |second difference of x|^2 / motion^2 in each clip.
+    """Paths of least sum |x - y|^2 / noise^2 + sum |second difference of x|^2 / motion^2 in each clip,
+    with a `motion (point,)` for each point.
 
     A point far from its path counts less (Student's t with four degrees of freedom). Points that are not visible, and
     clips of fewer than 5 frames, stay as they are; `noise`, `motion` above 0."""
@@ -121,7 +179,6 @@ def smooth_tracks(
             for other, factor in ((0, 1.0), (1, -2.0), (2, 1.0)):
                 if other >= place:
                     bend[other - place, place : n - 2 + place] += value * factor
-        bend /= motion**2
         for p in range(points.shape[1]):
             seen = visible[frames, p]
             if seen.sum() < 5:
@@ -129,7 +186,7 @@ def smooth_tracks(
             y = np.where(seen[:, None], points[frames, p], 0.0)
             weight = seen.astype(np.float64)
             for _ in range(rounds):
-                bands = bend.copy()
+                bands = bend / motion[p] ** 2
                 bands[0] += weight / noise**2 + 1e-9 / noise**2
                 path = solveh_banded(bands, weight[:, None] * y / noise**2, lower=True)
                 gap = ((path - y) ** 2).sum(-1) / noise**2

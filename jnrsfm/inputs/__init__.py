@@ -31,6 +31,9 @@ from jnrsfm.inputs.frame_pairs import cut_pairs as cut_pairs
 from jnrsfm.inputs.frame_pairs import pair_canvas as pair_canvas
 from jnrsfm.inputs.inpainting import fill_hidden as fill_hidden
 from jnrsfm.inputs.inpainting import landmark_covariance as landmark_covariance
+from jnrsfm.inputs.jittery import in_order as in_order
+from jnrsfm.inputs.jittery import noise_of as noise_of
+from jnrsfm.inputs.jittery import smoothed as smoothed
 from jnrsfm.inputs.masks import MaskTargets as MaskTargets
 from jnrsfm.inputs.masks import mask_by_guess as mask_by_guess
 from jnrsfm.inputs.masks import mask_on_grid as mask_on_grid

@@ -1,6 +1,9 @@
 r"""Choose a method by the points that it predicts: a share of the observed points is hidden, each candidate is fitted
 to the others, and the one that puts the hidden ones best in the image is fitted again to all.
 
+Tracks that jitter from frame to frame are smoothed before (`inputs.jittery`), since every candidate takes noise for
+shape; what is hidden is hidden before.
+
 Candidates go by what the data are: a body of one shape (`rigid`), a distribution of shapes (`pnd`), parts that agree
 (`consensus`), and, where frames are very many or the camera is a pinhole with known intrinsics, the network of Deep
 NRSfM++. Where the file names no camera, orthographic and weak perspective are both tried. Within `better` of the least
@@ -19,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jnrsfm.errors import InputError
+from jnrsfm.inputs.jittery import smoothed
 from jnrsfm.inputs.observations import hold_out
 from jnrsfm.methods import consensus, deep_nrsfm_pp, pnd, rigid
 from jnrsfm.methods.base import Fitted, MethodInfo
@@ -70,7 +74,12 @@ def fit(landmarks: Landmarks, camera: str, config: Auto, seed: int, session: Ses
         found = deep_nrsfm_pp.INFO.fit(landmarks, camera, deep_nrsfm_pp.INFO.config(), seed, session)
         return found._replace(diagnostics={"method": "deep-nrsfm++", "camera": camera, **found.diagnostics})
     kept, held = hold_out(np.asarray(landmarks.weights), config.holdout, _LEAST_SEEN, seed)
-    known = landmarks.replace(visible=kept > 0)
+    known, _ = smoothed(landmarks.replace(visible=kept > 0))
+    landmarks, noise = smoothed(landmarks)
+    if noise:
+        session.say(
+            f"auto: the tracks jitter by {100 * noise:.1f} % of the object's size: smoothed for the fit"
+        )
     begun, refused = time.monotonic(), {}
     trials: list[_Trial] = []
     for name, model, run in _candidates(landmarks, camera, seed, session):
@@ -98,7 +107,7 @@ def fit(landmarks: Landmarks, camera: str, config: Auto, seed: int, session: Ses
     diagnostics = {
         "method": chosen.name, "camera": chosen.camera,
         "held_out": {f"{t.name}, {t.camera}": round(t.error / unit, 5) for t in trials},
-        "refused": refused, **final.diagnostics,
+        "refused": refused, "jitter": round(noise, 4), **final.diagnostics,
     }  # fmt: skip
     item = None
     if (held > 0).any():

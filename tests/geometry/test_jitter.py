@@ -53,7 +53,7 @@ def test_the_smoother_halves_the_noise_and_leaves_the_hidden_alone():
     visible = np.random.default_rng(2).random(seen.shape[:2]) > 0.1
     junk = np.where(visible[..., None], seen, np.nan)
     known = track_noise(seen, visible, clip)
-    smooth = smooth_tracks(junk, visible, clip, known.noise, known.motion)
+    smooth = smooth_tracks(junk, visible, clip, known.noise, np.full(junk.shape[1], known.motion))
     assert np.isnan(smooth[~visible]).all()
     before = np.median(np.linalg.norm(seen - truth, axis=-1)[visible])
     after = np.median(np.linalg.norm(smooth - truth, axis=-1)[visible])
@@ -62,7 +62,7 @@ def test_the_smoother_halves_the_noise_and_leaves_the_hidden_alone():
 
 def test_clean_tracks_stay_as_they_are():
     truth, _, clip = paths(0.0)
-    smooth = smooth_tracks(truth, np.ones(truth.shape[:2], bool), clip, 1e-4, 0.01)
+    smooth = smooth_tracks(truth, np.ones(truth.shape[:2], bool), clip, 1e-4, np.full(truth.shape[1], 0.01))
     np.testing.assert_allclose(smooth, truth, atol=2e-4)
 
 
@@ -74,7 +74,7 @@ def test_the_smoother_solves_its_equations():
     d = np.diff(np.eye(12), 2, axis=0)
     wanted = np.linalg.solve(np.eye(12) / 50**2 + d.T @ d / 20**2, points[:, 0] / 50**2)
     # noise so wide that Student's weights are all but equal
-    found = smooth_tracks(points, np.ones((12, 1), bool), clip, 50.0, 20.0, rounds=1)
+    found = smooth_tracks(points, np.ones((12, 1), bool), clip, 50.0, np.array([20.0]), rounds=1)
     np.testing.assert_allclose(found[:, 0], wanted, rtol=1e-6, atol=1e-8)
 
 

@@ -9,11 +9,12 @@ from jnrsfm.datasets import make
 from jnrsfm.errors import InputError
 from jnrsfm.factorization.measurements import measure
 from jnrsfm.geometry import bone_tree, twin_bones
+from jnrsfm.inputs import in_order, noise_of
 from jnrsfm.methods import articulated
 from jnrsfm.methods.articulated import Articulated, Start
 from jnrsfm.methods.articulated.descent import local
 from jnrsfm.methods.articulated.proposals import flips
-from jnrsfm.methods.articulated.tracks import in_order, noise_of, sigmas_of, tracks_of
+from jnrsfm.methods.articulated.tracks import sigmas_of, tracks_of
 from jnrsfm.metrics import judge_fit
 from jnrsfm.shape_prior import articulated as prior
 from jnrsfm.shape_prior.articulated import Figure, Sigmas, Tracks

@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from jnrsfm import metrics
+from jnrsfm import datasets, metrics
 from jnrsfm.errors import InputError
-from jnrsfm.methods import auto
+from jnrsfm.methods import auto, pnd
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
@@ -66,3 +66,16 @@ def test_camera_and_method_are_chosen_by_hidden_points(rng, monkeypatch):
     with pytest.raises(InputError, match="too hard"):
         auto.fit(landmarks, "orthographic", auto.Auto(), 0, Session(None))
     assert jax.config.read("jax_enable_x64") is False
+
+
+def test_tracks_that_jitter_are_smoothed_before(monkeypatch):
+    landmarks, truth = datasets.make(
+        "walker", frames=90, clips=1, noise=0.03, view="orbit", degrees_per_frame=2.0, seed=1
+    )
+    config = pnd.Pnd(modes=8, cooling=(0.88,), floor=1e-3, starts=1)
+    run = lambda x: pnd.INFO.fit(x, "orthographic", config, 0, Session(None))
+    monkeypatch.setattr(auto, "_candidates", lambda *_: [("pnd", "orthographic", run)])
+    found, plain = auto.fit(landmarks, "orthographic", auto.Auto(), 0, Session(None)), run(landmarks)
+    error = lambda r: metrics.evaluate(r, truth, ["kong"])["kong"]["normalized_error"]
+    assert found.diagnostics["jitter"] > 0.05
+    assert error(found.reconstruction) < 0.8 * error(plain.reconstruction)

@@ -26,11 +26,12 @@ from jnrsfm.errors import InputError
 from jnrsfm.factorization.measurements import CAMERAS, Measurements, measure, reconstruction
 from jnrsfm.factorization.upgrade import resolve_camera_signs
 from jnrsfm.geometry import align_jointly, bone_tree, guess_links
+from jnrsfm.inputs.jittery import NOISY, in_order, noise_of, smoothed
 from jnrsfm.methods import consensus, pnd
 from jnrsfm.methods.articulated.descent import descend, local
 from jnrsfm.methods.articulated.proposals import flips
 from jnrsfm.methods.articulated.settings import Articulated as Articulated
-from jnrsfm.methods.articulated.tracks import NOISY, in_order, noise_of, sigmas_of, smoothed, tracks_of
+from jnrsfm.methods.articulated.tracks import sigmas_of, tracks_of
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.shape_prior import articulated as prior
 from jnrsfm.shape_prior.articulated import Figure, Prior, Sigmas, Tracks
@@ -73,7 +74,7 @@ class Start(NamedTuple):
 def fit(landmarks: Landmarks, camera: str, config: Articulated, seed: int, session: Session) -> Fitted:
     """Starts and `refine`. Raises InputError where no start can take the landmarks."""
     known = in_order(landmarks)
-    return refine(known, camera, _starts(smoothed(known), camera, seed, session), config, session)
+    return refine(known, camera, _starts(smoothed(known)[0], camera, seed, session), config, session)
 
 
 def refine(

@@ -1,41 +1,16 @@
-"""From landmarks to what the energy wants: how noisy tracks are, tracks for the starts, and standard deviations."""
+"""From landmarks to what the energy wants: tracks, and standard deviations."""
 
 import jax.numpy as jnp
 import numpy as np
 
 from jnrsfm.factorization.measurements import Measurements
-from jnrsfm.geometry import TrackNoise, clip_noise, clip_sizes, smooth_tracks, twin_bones
+from jnrsfm.geometry import TrackNoise, twin_bones
+from jnrsfm.inputs.jittery import NOISY
 from jnrsfm.methods.articulated.settings import Articulated
 from jnrsfm.shape_prior.articulated import Sigmas, Tracks
 from jnrsfm.types import Landmarks
 
-NOISY = 0.01
-"""Noise of tracks, in shares of the object's size, above which they are smoothed for the starts."""
 _ANY = 1e3  # standard deviation of depths of which nothing is said
-
-
-def noise_of(landmarks: Landmarks) -> TrackNoise:
-    """Noise and motion of the tracks in shares of the object's size; NaN where nothing tells them."""
-    xy, seen = np.asarray(landmarks.points2d, np.float64), np.asarray(landmarks.weights) > 0
-    return clip_noise(xy, seen, landmarks.sequence)
-
-
-def in_order(landmarks: Landmarks) -> Landmarks:
-    """Without clips where their frames do not follow each other."""
-    return landmarks.replace(sequence=None) if np.isinf(noise_of(landmarks).noise) else landmarks
-
-
-def smoothed(landmarks: Landmarks) -> Landmarks:
-    """Landmarks for the starts, which would take noise for shape: noisy tracks are smoothed."""
-    known = noise_of(landmarks)
-    if not known.noise > max(known.motion, NOISY):
-        return landmarks
-    motion = max(known.motion, 0.1 * known.noise)
-    xy, seen = np.asarray(landmarks.points2d, np.float64), np.asarray(landmarks.weights) > 0
-    sizes = clip_sizes(xy, seen, landmarks.sequence)[:, None, None]
-    smooth = sizes * smooth_tracks(xy / sizes, seen, landmarks.sequence, known.noise, motion)
-    points = np.where(seen[..., None], smooth, np.asarray(landmarks.points2d))
-    return landmarks.replace(points2d=points.astype(np.float32))
 
 
 def tracks_of(landmarks: Landmarks, data: Measurements, bones: np.ndarray) -> Tracks:
