@@ -96,10 +96,12 @@ def write_tables() -> None:
         row = json.loads(path.read_text())
         rows.append(row)
         verdict, found = row["quality"]["verdict"], row["diagnostics"]
+        why = "; ".join(verdict["reasons"])
+        said = f"{verdict['word']}: {why}" if why else verdict["word"]
         how = ", ".join(str(found[k]) for k in ("method", "camera") if k in found)
         lines.append(
             (row["set"], f"{row['method']}: {how}" if how else row["method"],
-             percent(row["protocols"][PROTOCOL]["normalized_error"]), percent(row["flat"]), f"{verdict['word']}: {'; '.join(verdict['reasons'])}".rstrip(": "),
+             percent(row["protocols"][PROTOCOL]["normalized_error"]), percent(row["flat"]), said,
              percent(verdict["error"]), f"{percent(verdict['low'])} to {percent(verdict['high'])}",
              f"{row['seconds'] / 60:.1f}", row["device"], row["date"])
         )  # fmt: skip

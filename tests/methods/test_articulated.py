@@ -177,3 +177,22 @@ def test_a_wrong_bone_costs_more_than_the_truth():
         local(block, jnp.zeros((16, 60)), lengths, tracks, jnp.ones(60), known, SIGMAS, rounds=1, inner=5)[2]
     )
     assert (cost[1:] > cost[0]).all()
+
+
+def test_clips_that_are_too_flat_or_too_deep_find_their_relief(clips):
+    """The factor of a clip's depths is followed as one: a few rounds do what single depths would creep to."""
+    landmarks, truth = clips
+    data = measure(landmarks, "orthographic", 3)
+    tracks = tracks_of(landmarks, data, np.asarray(landmarks.edges, int))
+    sigmas = sigmas_of(tracks, noise_of(landmarks), Articulated(), "orthographic", 0.004)
+    x = np.asarray(truth.camera_points, np.float64)
+    x = x - x.mean(1, keepdims=True)
+    share = np.where(np.asarray(landmarks.sequence) == 0, 0.6, 1.5)
+    start = Start(
+        "pnd", "orthographic", x * np.stack([np.ones(len(x)), np.ones(len(x)), share], -1)[:, None], 0.004
+    )
+    state = articulated._descended(start, tracks, sigmas, Articulated(rounds=20), "orthographic", Session())
+    deep = lambda y: np.sqrt((y[..., 2] ** 2).mean(1)) / np.sqrt((y[..., :2] ** 2).sum(-1).mean(1))
+    found = deep(articulated._shapes(state)) / deep(x)
+    for clip in np.unique(landmarks.sequence):
+        assert np.median(found[np.asarray(landmarks.sequence) == clip]) == pytest.approx(1.0, abs=0.1)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jnrsfm.shape_prior.articulated import (
     Figure,
@@ -31,32 +31,44 @@ def moved(values: Any, update: Any, rate: Any) -> Any:
     return jax.tree.map(lambda v, u: v - rate * u, values, update)
 
 
+def in_relief(figure: Figure, relief: Float[Array, " clip"], clip: Int[Array, " frame"]) -> Figure:
+    """The depths of each clip about the middle of their frame, times the exponential of the clip's relief."""
+    z = figure.x[..., 2]
+    middle = z.mean(-1, keepdims=True)
+    return figure._replace(x=figure.x.at[..., 2].set(middle + (z - middle) * jnp.exp(relief[clip])[:, None]))
+
+
 @partial(jax.jit, static_argnames=("rounds",))
 def descend(figure: Figure, mean, tracks: Tracks, sigmas: Sigmas, done, rate=0.01, *, rounds: int = 10):
     """`(figure, rotations, mean, energy)` after `rounds` times `INNER` steps of Adam, with the shapes aligned anew at
     each round. `done` in [0, 1] is how far the whole descent has come, a pair of begin and end: the rate falls over its
-    second half. Adam begins anew with each call."""
+    second half. Adam begins anew with each call.
+
+    The depths of each clip have a common factor, its relief, beside them: views that turn little leave it nearly open
+    (the bas-relief ambiguity), a valley along which single depths would creep."""
+    clip = jnp.concatenate([jnp.zeros(1), jnp.cumsum(1 - tracks.follows)]).astype(int)
+    flat = jnp.zeros(len(clip))  # of so many clips at most
 
     def outer(carry, number):
         figure, state, mean = carry
         rotations = aligned(scaled(figure), mean)
-        slope = jax.grad(lambda f: energy(f, rotations, tracks, sigmas))
+        slope = jax.grad(lambda free: energy(in_relief(free[0], free[1], clip), rotations, tracks, sigmas))
 
         def inner(carry, i):
-            figure, state = carry
+            free, state = carry
             step = number * INNER + i
             at = done[0] + (done[1] - done[0]) * step / (rounds * INNER)
-            grads = slope(figure)
+            grads, relief = slope(free)
             grads = grads._replace(log_scale=sigmas.free_scale * grads.log_scale)
             now = rate * jnp.minimum(1.0, 2 - 2 * at)
-            update, state = ADAM.update(grads, state)
-            return (moved(figure, update, now), state), None
+            update, state = ADAM.update((grads, relief), state)
+            return (moved(free, update, now), state), None
 
-        (figure, state), _ = jax.lax.scan(inner, (figure, state), jnp.arange(INNER))
-        figure = centred(figure)
+        (free, state), _ = jax.lax.scan(inner, ((figure, flat), state), jnp.arange(INNER))
+        figure = centred(in_relief(free[0], free[1], clip))
         return (figure, state, mean_shape(figure, aligned(scaled(figure), mean))), None
 
-    (figure, _, mean), _ = jax.lax.scan(outer, (figure, ADAM.init(figure), mean), jnp.arange(rounds))
+    (figure, _, mean), _ = jax.lax.scan(outer, (figure, ADAM.init((figure, flat)), mean), jnp.arange(rounds))
     rotations = aligned(scaled(figure), mean)
     return figure, rotations, mean, energy(figure, rotations, tracks, sigmas)
 
