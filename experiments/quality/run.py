@@ -18,6 +18,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from experiments.articulated.cases import VIEWS, view
+from experiments.degrade import degraded, noise
 from experiments.harness import Case, Fit, cmu, main, scored, short, write
 from experiments.tables import markdown, replace_between
 from jnrsfm import metrics
@@ -54,12 +55,25 @@ def _cases() -> list[Case]:
         "chairs": ("category_shapes/keypointnet_chair_train", None),
         "back": ("dense_like/back_sparse", None),
         **{f"cmu_{name}": (cmu(name), None) for name in CMU},
+        **{f"{name}_noise": (short(name), degraded(noise(0.1))) for name in ("yoga", "pickup", "walking")},
     }
-    return [
-        Case(f"{method}_{name}", name, "default settings", file, method=method, score=against_flat,
-             **({} if change is None else {"change": change}))
-        for name, (file, change) in files.items() for method in ("auto", "rigid")
-    ]  # fmt: skip
+    cases = []
+    for name, (file, change) in files.items():
+        for method in ("auto", "rigid"):
+            fields = {} if change is None else {"change": change}
+            title = name.replace("_noise", ", a tenth of noise")
+            cases.append(
+                Case(
+                    f"{method}_{name}",
+                    title,
+                    "default settings",
+                    file,
+                    method=method,
+                    score=against_flat,
+                    **fields,
+                )
+            )
+    return cases
 
 
 CASES = _cases()
