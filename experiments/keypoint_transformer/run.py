@@ -142,6 +142,26 @@ def rendered(lifter: str, how: str, seed: int) -> dict[str, Any]:
     return result | {"config": to_plain(config)}
 
 
+def converges(steps: int = 500, seeds: int = 5) -> dict[str, Any]:
+    """Distances of labels and of held-out labels (crop units) after some steps of the transformer alone, for several
+    seeds; and of what knows nothing, the mean place of each keypoint."""
+    train, session = sets.figures(TRAIN, 11), Session(None)
+    config = KeypointTransformer(lifter="ours", steps=steps, lifter_steps=1)
+    lifter, ends = None, []
+    for seed in range(seeds):
+        setup = kt.prepare(train.images, config, seed, session, lifter)
+        lifter = setup.lifter
+        ends.append(kt.find(setup, config, steps, seed, session)[1][0])
+    points, shown = (np.asarray(x) for x in (setup.samples.points, setup.samples.labelled))
+    category = np.asarray(setup.samples.category)
+    gaps = []
+    for kind in np.unique(category):
+        own, there = points[category == kind], shown[category == kind][..., None]
+        mean = (own * there).sum(0) / np.maximum(there.sum(0), 1)
+        gaps.append(np.linalg.norm(own - mean, axis=-1)[there[..., 0]])
+    return {"steps": steps, "seeds": ends, "mean_place": float(np.concatenate(gaps).mean())}
+
+
 def part_of(found: Found2D, rows: np.ndarray) -> Found2D:
     """Some of the images."""
     return Found2D(*(np.asarray(getattr(found, f.name))[rows] for f in dataclasses.fields(Found2D)))
@@ -208,6 +228,7 @@ def _cases() -> dict[str, Work]:
             for how in HOW:
                 run = lambda lifter=lifter, how=how, seed=seed: rendered(lifter, how, seed)
                 cases[f"{lifter}_{how}_{seed}"] = Work(about, f"lifter {lifter}, {how}", METHOD, run)
+    cases["converges"] = Work(about, "transformer alone, five seeds", METHOD, converges)
     cases["real_together"] = Work("six real sets", "one network", METHOD, lambda: real(None, 0))
     for name in sets.REAL:
         cases[f"real_{name}"] = Work(name, "a network of its own", METHOD, lambda name=name: real(name, 0))
@@ -239,6 +260,17 @@ def write_tables() -> None:
             )
     text = (HERE / "README.md").read_text()
     text = replace_between(text, "rendered", markdown(head, lines))
+    kinds = [
+        (name, kind, *(percent(part, k) for k in ("pck_0.1", "pck_0.05", "category", "mpjpe")))
+        for name, r in rows.items() for kind, part in r.get("kinds", {}).items()
+    ]  # fmt: skip
+    head = ["case", "kind", "PCK@0.1", "PCK@0.05", "category", "MPJPE"]
+    text = replace_between(text, "kinds", markdown(head, kinds))
+    if "converges" in rows:
+        known = rows["converges"]
+        per = [(str(k), f"{e['objective']:.3f}", f"{e['heldout']:.3f}") for k, e in enumerate(known["seeds"])]
+        per.append(("mean place of each keypoint", f"{known['mean_place']:.3f}", ""))
+        text = replace_between(text, "seeds", markdown(("seed", "labels", "held-out labels"), per))
     lines, whole = [], rows.get("real_together", {})
     for name in sets.REAL:
         alone = rows.get(f"real_{name}", {}).get("test", {})
