@@ -242,6 +242,22 @@ def test_it_tells_kinds_apart_finds_points_and_lifts(figures, tmp_path):
     chex.assert_trees_all_equal(again.points3d, lifted.points3d)
 
 
+@pytest.mark.slow
+def test_phases_can_be_run_one_by_one_and_go_on_from_what_is_there(figures):
+    """A transformer goes on slowly from the parameters that it is given, whichever lifter stands beside it."""
+    session = jnrsfm.training.Session()
+    setup = kt.prepare(figures, SETTINGS, 0, session)
+    same = kt.prepare(figures, SETTINGS, 0, session, setup.lifter)
+    assert same.lifter is setup.lifter
+    chex.assert_trees_all_equal(same.samples, setup.samples)
+    fresh, other = (setup.system.detector.init(jax.random.key(k))[0] for k in (5, 6))
+    on, _ = kt.find(setup, dataclasses.replace(SETTINGS, slow=0.01), 20, 0, session, fresh)
+    far = lambda a: sum(
+        float(jnp.abs(x - y).sum()) for x, y in zip(*map(jax.tree.leaves, (a, fresh)), strict=True)
+    )
+    assert 0 < far(on) < 0.1 * far(other)
+
+
 @pytest.mark.fast
 def test_the_rotation_in_a_patch_is_that_of_its_image(rng):
     """A body that is its own reflection with left and right exchanged, seen through turned and flipped patches."""
