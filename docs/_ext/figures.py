@@ -39,6 +39,8 @@ def figures() -> dict[str, str]:
         rows = [r for r in load("factorization/results/curves-pnd") if not r["missing"]]
         row = next(r for r in rows if r["set"] == "yoga" and float(r["noise"] or 0) == float(noise))
         found[f"noise_{noise[2:]}"] = f"{100 * row['protocols']['frame-mirror']['normalized_error']:.1f} %"
+    smoothed = load("quality/results/auto_yoga_noise")["protocols"]["frame-mirror"]["normalized_error"]
+    found["noise_auto"] = f"{100 * smoothed:.1f} %"
     found["unseen"] = (
         f"{100 * load('paul/results/unseen')['unseen']['frame-mirror']['normalized_error']:.1f} %"
     )

@@ -114,7 +114,8 @@ def fit(landmarks: Landmarks, camera: str, config: Auto, seed: int, session: Ses
         item = {
             "error": chosen.error / unit, "baseline": _baseline(landmarks, kept, held) / unit,
             "count": int((held > 0).sum()),
-            "note": f"{config.holdout:.0%} of the observed points, by which {chosen.name} was chosen",
+            "note": f"{config.holdout:.0%} of the observed points{', smoothed' if noise else ''}, by which "
+            f"{chosen.name} was chosen",
         }  # fmt: skip
     return final._replace(
         heldout=item,
