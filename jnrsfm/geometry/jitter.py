@@ -40,13 +40,16 @@ def track_noise(
 ) -> TrackNoise:
     """The noise of `points (frame, point, 2)`: the module docstring. `sequence (frame,)`: the clip of each frame, whose
     frames follow each other; None: loose frames, of which nothing is known."""
-    variances = []
-    for k in STRIDES:
-        bend, seen = _bends(points, visible, sequence, k)
-        if 2 * seen.sum() < _LEAST:
-            return TrackNoise(np.nan, np.nan)
-        variances.append((float(np.median(np.abs(bend)[seen])) / 0.6745) ** 2)
-    (a, b), (va, vb) = STRIDES, variances
+    near, far = (bend[seen] for bend, seen in (_bends(points, visible, sequence, k) for k in STRIDES))
+    return _told_apart(near, far, _LEAST)
+
+
+def _told_apart(near: np.ndarray, far: np.ndarray, least: int) -> TrackNoise:
+    """Noise and motion by second differences over the two strides; NaN where either are fewer than `least`."""
+    if min(near.size, far.size) < least:
+        return TrackNoise(np.nan, np.nan)
+    va, vb = ((float(np.median(np.abs(x))) / 0.6745) ** 2 for x in (near, far))
+    a, b = STRIDES
     motion = max((vb - va) / (b**4 - a**4), 0.0)
     noise = max((va - a**4 * motion) / 6, 0.0)
     return TrackNoise(noise**0.5, motion**0.5)
@@ -137,19 +140,16 @@ def restlessness(
     clips, square, enough = np.asarray(sequence), np.zeros(points.shape[1:]), np.zeros(points.shape[1])
     for clip in np.unique(clips):
         own = visible[clips == clip].sum(0) >= 5
-        square[own] += own.sum() and np.nanvar(gap[clips == clip][:, own], 0)
+        square[own] += np.nanvar(gap[clips == clip][:, own], 0)
         enough += own
     wander = np.sqrt(square / np.maximum(enough, 1)[:, None])
-    (k, m), shares = STRIDES, []
-    (bend, seen), (far, there) = (_bends(points, visible, sequence, stride) for stride in STRIDES)
+    both, shares = [_bends(points, visible, sequence, k) for k in STRIDES], []
     for i in np.argsort(wander.ravel())[::-1][: max(4, wander.size // 5)]:
         p, axis = divmod(int(i), 2)
-        near, long = np.abs(bend[seen[:, p], p, axis]), np.abs(far[there[:, p], p, axis])
-        if len(near) < _LEAST // 2 or len(long) < _LEAST // 2 or not wander[p, axis] > 0:
-            continue
-        va, vb = ((float(np.median(x)) / 0.6745) ** 2 for x in (near, long))
-        motion = max((vb - va) / (m**4 - k**4), 0.0)
-        shares.append((max(va - motion, 0.0) / 6) ** 0.5 / wander[p, axis])
+        near, far = (bend[seen[:, p], p, axis] for bend, seen in both)
+        noise = _told_apart(near, far, _LEAST // 2).noise
+        if np.isfinite(noise) and wander[p, axis] > 0:
+            shares.append(noise / wander[p, axis])
     return float(np.median(shares)) if shares else float("nan")
 
 

@@ -232,9 +232,11 @@ def judge(
         if spread["verdict"] == "fair":
             what = "repeated fits differ" if repeated else "points are uncertain"
             reasons.append(f"{what} by {100 * float(spread['value']):.0f} % of the size")
-    spoils = _SPOILS | ({} if repeated else {"restart_spread": "points are very uncertain"})
+        elif spread["verdict"] == "poor":  # at least one of fits that disagree is wrong
+            grave.append("repeated fits disagree" if repeated else "points are very uncertain")
     for name in (str(i["name"]) for i in items if i["verdict"] == "poor"):  # good is what has no poor item
-        reasons.append(spoils.get(name, f"{name.replace('_', ' ')} is poor"))
+        if name != "restart_spread":
+            reasons.append(_SPOILS.get(name, f"{name.replace('_', ' ')} is poor"))
     if warned and not reasons:
         reasons.append("read the warnings")
     if expected.error > _POOR or grave:
@@ -262,5 +264,4 @@ _SPOILS = {
     "outliers": "many points are wrong",
     "held_out_reprojection": "hidden points are predicted badly",
     "missing_points": "most points are missing",
-    "restart_spread": "repeated fits disagree",
 }

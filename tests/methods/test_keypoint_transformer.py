@@ -157,6 +157,10 @@ def test_a_mirror_image_says_the_same_of_a_network_that_sees_it_mirrored(rng):
     other = Chosen(*map(turn, own))
     other = other._replace(place=other.place * jnp.array([-1.0, 1.0]), map=other.map[..., ::-1])
     chex.assert_trees_all_close(with_reflected(own, other, swap), own, atol=1e-5)
+    unlike = other._replace(place=other.place + 0.2, map=jnp.full_like(where, 1 / 64))
+    both = with_reflected(own, unlike, swap)
+    chex.assert_trees_all_close(both.place, own.place + 0.1 * jnp.array([-1.0, 1.0]), atol=1e-5)
+    assert float(both.map.max()) < float(own.map.max())
 
 
 @pytest.mark.fast

@@ -201,3 +201,14 @@ def test_wrong_points_are_named_and_a_stray_one_is_no_warning(count, word):
     assert f"{landmarks.names[0]} in frame 0" in item["explain"]
     assert report["verdict"]["word"] == word
     assert report["warnings"][0].startswith("Wrong points") == (word == "fair")
+
+
+def test_fits_that_disagree_are_poor_however_steady_their_lengths():
+    """A figure drawn out along the line of sight keeps its lengths as well as the true one: at least one is wrong."""
+    landmarks, truth = walk()
+    shapes = [np.asarray(flattened(truth, s).camera_points) for s in (1.0, 1.1, 4.0)]
+    near = metrics.assess(landmarks, truth, restarts=np.stack(shapes[:2]))["verdict"]
+    far = metrics.assess(landmarks, truth, restarts=np.stack(shapes))["verdict"]
+    assert near["word"] != "poor"
+    assert far["word"] == "poor"
+    assert far["text"].startswith("poor: repeated fits disagree")
