@@ -75,6 +75,8 @@ def whole(text: str, page: Path) -> str:
 def _source_read(app, name, source):
     page = DOCS / f"{name}.md"
     if page.is_file():
+        for found in _INCLUDE.finditer(source[0]):  # a page is built anew where what it includes has changed
+            app.env.note_dependency(str((page.parent / found[1].partition("#")[0]).resolve()))
         source[0] = whole(source[0], page)
 
 
