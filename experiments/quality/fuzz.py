@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 import jnrsfm
@@ -119,6 +120,8 @@ def main() -> int:
             size = f"{landmarks.n_frames} frames, {landmarks.n_points} points"
             found["failures"].append(f"{seed}: {kind}, {size}, {method}, {camera}: {about}")
             print(found["failures"][-1], flush=True)
+        if found["scenes"] % 60 == 0:
+            jax.clear_caches()  # a process can map only so many compiled programs
         if found["scenes"] % 20 == 0 or found["scenes"] == asked.scenes:
             left = (time.monotonic() - start) / found["scenes"] * (asked.scenes - found["scenes"]) / 60
             print(f"{found['scenes']} of {asked.scenes}, {left:.0f} min left", file=sys.stderr, flush=True)

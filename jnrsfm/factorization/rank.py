@@ -79,9 +79,13 @@ def _fits(landmarks, rank):
 
 def _choose(landmarks, camera, candidates: Sequence[int], seed, say, method, solve):
     """The smallest rank whose held-out error is within `_AS_GOOD` of the least; stops once two larger ranks in a row
-    are worse. A larger rank that predicts images no better has more depths to choose from, which nothing checks."""
+    are worse. A larger rank that predicts images no better has more depths to choose from, which nothing checks. The
+    smallest of all where no frame has a point to spare."""
     weights = np.asarray(landmarks.weights)
     kept, held = hold_out(weights, HELD_OUT, 4, seed)
+    if not (held > 0).any():
+        say(f"{method}: too few points in each frame to hold any out: rank {candidates[0]}")
+        return candidates[0], None, {}
     image = np.where(weights[..., None] > 0, np.asarray(landmarks.points2d, np.float64), 0.0)
     unit = np.sqrt(np.mean(measure(landmarks, camera, 1, kept).size ** 2))
     errors: dict[int, float] = {}

@@ -178,6 +178,7 @@ _FLAT = 0.12  # depth over width
 _THIN = 0.1  # third extent over the second: a flat thing, which looks the same reflected in depth
 _ONE_SIDED = 0.5  # of the left-right pairs
 _EXCHANGED = 0.02  # of the frames: the shape of a whole set bends to make sense of them
+_LEAST_SPARE = 0.2  # of the coordinates; four points in every frame leave a quarter
 _GOOD, _POOR = 0.08, 0.2  # expected error
 
 
@@ -194,6 +195,8 @@ def judge(
     expected = predict(found)
     grave, reasons = (["the coordinates look wrong (see the first warning)"] if doubtful_input else []), []
     gain = found.steadiness / found.foreshortening if found.foreshortening > 0 else float("nan")
+    if _spare(landmarks, result) < _LEAST_SPARE:
+        grave.append("so few points are seen in a frame that any shape would fit them")
     if found.beyond > _NOISE:
         grave.append("the tracks move like noise, not like one object")
     elif found.view < _NO_TURN:
@@ -253,6 +256,14 @@ def judge(
         "word": word, "text": f"{word}{about}: {why}", **expected._asdict(),
         "reasons": grave + reasons, "frames": [int(f) for f in weak[:20]],
     }  # fmt: skip
+
+
+def _spare(landmarks: Landmarks, result: Reconstruction) -> float:
+    """The share of the observed coordinates that is left when every frame's camera has taken its own: what can speak
+    against a shape."""
+    count = (np.asarray(landmarks.weights) > 0).sum(1)
+    camera = 5 if result.cameras.model == "orthographic" else 6  # rotation, place, and scale or distance
+    return float(np.maximum(2 * count - camera, 0).sum() / max(2 * count.sum(), 1))
 
 
 def _rounded(percent: float) -> str:

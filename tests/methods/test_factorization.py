@@ -204,3 +204,14 @@ def test_the_least_rank_that_predicts_as_well_as_any_is_chosen(rng):
     errors = {int(k): e for k, e in diagnostics["held_out_by_rank"].items()}
     assert min(errors, key=errors.__getitem__) == 4
     assert item["error"] == pytest.approx(errors[2], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["bmm", "csf"])
+def test_where_no_point_can_be_spared_the_smallest_rank_is_taken(name, rng):
+    """Four points in a frame: none can be held out, so nothing chooses a rank; it was a division by zero."""
+    shapes = model("rigid", rng)[:, :4]
+    config = {"bmm": bmm.Bmm(), "csf": csf.Csf(rank=None)}[name]
+    found = solve(name, landmarks(shapes - shapes.mean(1, keepdims=True)), config=config)
+    assert found.diagnostics["rank"] == 1
+    assert found.heldout is None
+    assert np.isfinite(np.asarray(found.reconstruction.points3d)).all()

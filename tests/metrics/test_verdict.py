@@ -212,3 +212,16 @@ def test_fits_that_disagree_are_poor_however_steady_their_lengths():
     assert near["word"] != "poor"
     assert far["word"] == "poor"
     assert far["text"].startswith("poor: repeated fits disagree")
+
+
+def test_a_few_points_in_each_frame_prove_nothing(rng):
+    """Noise of five points, of which a frame shows three: a camera and any shape fit it exactly."""
+    landmarks, truth = walk()
+    few = landmarks.replace(
+        visible=np.asarray(landmarks.visible) & (rng.random(landmarks.visible.shape).argsort(1) < 3)
+    )
+    verdict_ = said(few, truth)
+    assert verdict_["word"] == "poor"
+    assert "any shape would fit" in verdict_["text"]
+    four = landmarks.replace(visible=rng.random(landmarks.visible.shape).argsort(1).argsort(1) < 4)
+    assert "any shape would fit" not in said(four, truth)["text"]
