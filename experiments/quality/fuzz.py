@@ -1,6 +1,6 @@
 """Random scenes through every solver: no crash, no value that is not finite, every refusal one line.
 
-    python -m experiments.quality.fuzz --scenes 2000 --methods rigid bmm pnd consensus
+    python -m experiments.quality.fuzz --scenes 2000 --out experiments/quality/fuzz.json
 
 Scenes have 2 to 60 points and 3 to 3,000 frames, gaps to 60 %, outliers, duplicates; objects that stand still, are flat
 or lie on a line. Sizes are drawn from a short list, so that compiled programs serve many scenes. What fails is printed
@@ -90,7 +90,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--methods", nargs="+", default=["rigid", "bmm", "pnd", "consensus"])
+    parser.add_argument("--methods", nargs="+", default=["rigid", "trajectory", "csf", "bmm", "consensus", "pnd"])
     parser.add_argument("--out", type=Path, help="result file (JSON), rewritten every 20 scenes")
     asked = parser.parse_args()
     found: dict[str, Any] = {
