@@ -90,7 +90,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--methods", nargs="+", default=["rigid", "trajectory", "csf", "bmm", "consensus", "pnd"])
+    parser.add_argument(
+        "--methods", nargs="+", default=["rigid", "trajectory", "csf", "bmm", "consensus", "pnd"]
+    )
     parser.add_argument("--out", type=Path, help="result file (JSON), rewritten every 20 scenes")
     asked = parser.parse_args()
     found: dict[str, Any] = {

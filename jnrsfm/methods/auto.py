@@ -6,10 +6,16 @@ shape; what is hidden is hidden before.
 
 Candidates go by what the data are: a body of one shape (`rigid`), a distribution of shapes (`pnd`), parts that agree
 (`consensus`), and, where frames are very many or the camera is a pinhole with known intrinsics, the network of Deep
-NRSfM++. Where the file names no camera, orthographic and weak perspective are both tried. Within `better` of the least
-error the simpler one is taken: a freer model that predicts no better has more depths to choose from, which nothing
-checks. The others that predict nearly as well are the agreement check: how far they put the points elsewhere is the
-uncertainty of the result.
+NRSfM++. Unless the file says that the camera is orthographic, weak perspective is tried as well. Within `better` of the
+least error the simpler one is taken: a freer model that predicts no better has more depths to choose from, and nothing
+checks those. The others that predict nearly as well are the agreement check: how far they put the points elsewhere is
+the uncertainty of the result.
+
+Points that are hidden say little about depth: a distribution of shapes predicts them as well from wrong depths, and
+bones then stretch and shrink. So where bones are given, the frames follow each other without jitter, and the bones of
+the chosen result vary in length by more than those of good ones do, the same data are fitted with bones of constant
+length (`articulated`), from all that was tried. That fit is taken where its descents from different starts end alike:
+else it is no better known, and objects that are soft have no such bones.
 
 Source: selection by held-out data is folklore (Stone, JRSS B 36(2), 1974); the candidates are published methods.
 """
@@ -22,9 +28,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.inputs.jittery import smoothed
+from jnrsfm.geometry import disagreement
+from jnrsfm.inputs.jittery import noise_of, smoothed
 from jnrsfm.inputs.observations import hold_out
 from jnrsfm.methods import consensus, deep_nrsfm_pp, pnd, rigid
+from jnrsfm.methods.articulated import Articulated, Start, length_variation, refine
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.training import Session
 from jnrsfm.types import CAMERA_MODELS, Landmarks, Reconstruction
@@ -32,6 +40,8 @@ from jnrsfm.types import CAMERA_MODELS, Landmarks, Reconstruction
 _MANY_FRAMES = 6000
 _NEARLY = 1.5  # times the least held-out error: a candidate that has a say in the agreement check
 _LEAST_SEEN = 4  # points that stay in a frame
+_STRETCHED = 0.05  # bones of good fits vary less in length
+_DISAGREE = 0.15  # of the object's size: descents that end so far from each other say nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +127,49 @@ def fit(landmarks: Landmarks, camera: str, config: Auto, seed: int, session: Ses
             "note": f"{config.holdout:.0%} of the observed points{', smoothed' if noise else ''}, by which "
             f"{chosen.name} was chosen",
         }  # fmt: skip
-    return final._replace(
+    final = final._replace(
         heldout=item,
         diagnostics=diagnostics,
         restarts=np.stack(shapes) if len(shapes) > 1 else final.restarts,
+    )
+    starts = [Start.of(chosen.name, chosen.camera, final)]
+    starts += [Start.of(t.name, t.camera, t.fitted) for t in trials if t is not chosen and t.name != "rigid"]
+    return (None if noise else _with_bones(landmarks, camera, final, starts, session)) or final
+
+
+def _with_bones(
+    landmarks: Landmarks,
+    camera: str,
+    final: Fitted,
+    starts: list[Start],
+    session: Session,
+) -> Fitted | None:
+    """The fit with bones of constant length, where the module docstring asks for it."""
+    order = noise_of(landmarks).noise
+    if landmarks.edges is None or not len(np.asarray(landmarks.edges)) or not np.isfinite(order):
+        return None
+    bones = np.asarray(landmarks.edges, int)
+    stretch = length_variation(np.asarray(final.reconstruction.points3d, np.float64), bones)
+    if not stretch > _STRETCHED:
+        return None
+    session.say(f"auto: bones vary by {100 * stretch:.0f} % in length: fitted with constant ones")
+    model = "orthographic" if _orthographic(landmarks, camera) else "weak-perspective"
+    found = refine(landmarks, model, starts, Articulated(), session)
+    apart = 1.0
+    if found.restarts is not None:
+        x = np.asarray(found.restarts[0], np.float64)
+        size = np.sqrt(((x - x.mean(1, keepdims=True)) ** 2).sum(-1).mean())
+        apart = float(np.median(disagreement(found.restarts)) / size)
+    about = {"bones_before": round(stretch, 4), "ends_apart": round(apart, 4)}
+    if not apart < _DISAGREE:
+        session.say(f"auto: the ends differ by {100 * apart:.0f} % of the size: not taken")
+        final.diagnostics.update({f"articulated_{k}": v for k, v in about.items()})
+        return None
+    found.diagnostics.update(about)
+    item = final.heldout and final.heldout | {"note": f"{final.heldout['note']}, where articulated began"}
+    return found._replace(
+        heldout=item,
+        diagnostics=final.diagnostics | found.diagnostics | {"method": "articulated", "camera": model},
     )
 
 
@@ -135,12 +184,15 @@ def choose(errors: list[float], better: float) -> int:
 
 def _candidates(landmarks: Landmarks, camera: str, seed: int, session: Session):
     """`(name, camera, fit)`, simplest first."""
-    cameras = [camera]
-    if landmarks.camera is None and camera == "orthographic":
-        cameras.append("weak-perspective")
+    cameras = ["orthographic"] if _orthographic(landmarks, camera) else ["orthographic", "weak-perspective"]
     for info in (rigid.INFO, pnd.INFO, consensus.INFO):
         for model in cameras if info is not consensus.INFO else cameras[:1]:
             yield info.name, model, lambda x, i=info, m=model: i.fit(x, m, i.config(), seed, session)
+
+
+def _orthographic(landmarks: Landmarks, camera: str) -> bool:
+    """Whether it is known that all frames have one scale: the file says so, and nobody asked for another camera."""
+    return camera == "orthographic" and landmarks.camera == "orthographic"
 
 
 def _error(found: Reconstruction, landmarks: Landmarks, held: np.ndarray) -> float:
@@ -174,13 +226,19 @@ def _size(landmarks: Landmarks) -> float:
 INFO = MethodInfo(
     name="auto",
     kind="solver",
-    summary="chooses among rigid, pnd, consensus (and deep-nrsfm++) by the points that each predicts",
+    summary="chooses among rigid, pnd, consensus, articulated (and deep-nrsfm++) by hidden points and steady bones",
     cameras=CAMERA_MODELS,
     missing=True,
     needs_order=False,
     unseen=False,
     source="selection by held-out points",
-    cites=("lee2013pnd", "tomasi1992factorization", "lee2016consensus", "wang2020deepnrsfmpp"),
+    cites=(
+        "lee2013pnd",
+        "tomasi1992factorization",
+        "lee2016consensus",
+        "wang2020deepnrsfmpp",
+        "taylor2000articulated",
+    ),
     config=Auto,
     fit=fit,
     state="experimental",

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jnrsfm.errors import InputError
+from jnrsfm.geometry import disagreement
 from jnrsfm.metrics import distances
 from jnrsfm.metrics.protocols import camera_points
 from jnrsfm.types import Landmarks, Reconstruction
@@ -129,24 +130,10 @@ def restart_spread(
 ) -> Float[np.ndarray, "frame point"]:
     """How far the restarts of a fit disagree about each point: the `score` of a `Reconstruction`.
 
-    restarts: `(restart, frame, point, 3)` camera-frame shapes, at least two. Each is centred in each frame on
-    its `defined` points (all by default) and takes the depth reflection, z or -z, that is nearer to restart `chosen`:
-    the reflection of a single frame is no disagreement under orthography. Returned: the root of the unbiased
-    variance sum_n |x_n - mean|^2 / (N - 1) in the units of the shape, 0 at points that are not defined.
-    Raises `InputError` for fewer than two restarts.
+    restarts: `(restart, frame, point, 3)` camera-frame shapes, at least two; see `geometry.disagreement`. In the units
+    of the shape, 0 at points that are not defined. Raises `InputError` for fewer than two restarts.
     """
-    x = np.asarray(restarts, float)
-    if x.ndim != 4 or x.shape[-1] != 3 or len(x) < 2:
-        raise InputError(
-            f"the spread over restarts needs two or more shapes (restart, frame, point, 3), not {x.shape}"
-        )
-    defined = np.ones(x.shape[1:3], bool) if defined is None else defined
-    x = np.stack([distances.centre(one, defined) for one in x])
-    base = x[chosen]
-    mirrored = x * np.array([1.0, 1.0, -1.0])
-    flip = ((mirrored - base) ** 2).sum((2, 3)) < ((x - base) ** 2).sum((2, 3))
-    x = np.where(flip[..., None, None], mirrored, x)
-    return np.sqrt(((x - x.mean(0)) ** 2).sum(-1).sum(0) / (len(x) - 1))
+    return disagreement(restarts, chosen, defined)
 
 
 def shape_size(

@@ -2,11 +2,16 @@ r"""The energy of an articulated figure seen in clips: bones of constant length,
 poses that are few.
 
 A frame's points x_fp (camera frame) lie near their observations in x and y. With s_f the scale of the frame (smooth in
-time) and X_f = s_f x_f,
+time), the camera of unknown focal length sees them nearer where they are larger,
+
+    X_fp = s_f ((1 + k_f z_fp) x_fp, (1 + k_f z_fp) y_fp, z_fp),    k_f = k size_f,
+
+size_f the size of the object's image and 1 / k the focal length in that unit, so that k_f is the object's size over its
+distance (0: weak perspective). The middle of the image of the object stands for the axis of the camera. With
 
     E = sum_p w_fp t(x_fp - y_fp, sigma_pixel) + sum_e t(|X_fi - X_fj| - l_e, sigma_bone l)
         + sum_p t(second difference of X_fp, sigma_motion) + ((log s_f+1 - log s_f) / sigma_scale)^2 / 2
-        + 1/2 sum_p (X_fp,z / sigma_depth)^2 + 1/2 log det(I + C / sigma_shape^2)
+        + 1/2 sum_p (X_fp,z / sigma_depth)^2 + (k_f / sigma_near)^2 / 2 + 1/2 log det(I + C / sigma_shape^2)
 
 each a mean over frames, in nats, distances in units of the object's size in the image; t(r, s) is 5/2 log(1 + |r/s|^2
 / 4), Student's with four degrees of freedom, since tracks jump and joints are not where they seem; that of motion is
@@ -17,8 +22,8 @@ drawn out along the line of sight, whose bones then are as good as constant; els
 that comes towards the camera is deeper than wide. The lengths l_e are unknown and found too.
 
 Bones alone do not fix the depth: each may point to the camera or away from it, one choice for each bone and frame;
-motion and the covariance decide. A descent cannot jump between such choices: `local_energy` says what a proposal costs,
-under the covariance as it is.
+motion and the covariance decide. The sign of k tells a figure from its depth reflection, as far as the camera is near.
+A descent cannot jump between such choices: `local_energy` says what a proposal costs, under the covariance as it is.
 
 Source: ours; the covariance: Lee et al., CVPR 2013; bones and signs: Taylor, CVPR 2000, Wei and Chai, ICCV 2009.
 """
@@ -36,27 +41,30 @@ from jnrsfm.linalg.proximal import log_determinant
 class Tracks(NamedTuple):
     """What was seen: `points (frame, point, 2)` centred and of size 1 in each frame (or in all), `weights (frame,
     point)` (0: not seen), `follows (frame - 1,)` 1 where a frame follows its predecessor in a clip, `bones (bone,
-    2)`, `length_of (bone,)`: which of the lengths is the bone's (left and right share one)."""
+    2)`, `length_of (bone,)`: which of the lengths is the bone's (left and right share one); `size (frame,)`: size of
+    the image, about 1 in the mean."""
 
     points: Any
     weights: Any
     follows: Any
     bones: Any
     length_of: Any
+    size: Any
 
 
 class Figure(NamedTuple):
     """What is sought: `x (frame, point, 3)` in the camera frame, in the units of the tracks; `log_scale (frame,)`: log
-    of s; `log_length (length,)`."""
+    of s; `log_length (length,)`; `near (frame,)`: k_f of the module docstring."""
 
     x: Any
     log_scale: Any
     log_length: Any
+    near: Any
 
 
 class Sigmas(NamedTuple):
     """Standard deviations of the energy's terms, in units of the object's size; `free_scale`: 1, or 0 where all frames
-    have one scale."""
+    have one scale; `near`: of k_f."""
 
     pixel: Any
     bone: Any
@@ -65,6 +73,7 @@ class Sigmas(NamedTuple):
     shape: Any
     depth: Any
     free_scale: Any
+    near: Any
 
 
 class Prior(NamedTuple):
@@ -81,7 +90,10 @@ def _t(square: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
 
 def scaled(figure: Figure) -> Float[Array, "frame point 3"]:
     """X of the module docstring, centred."""
-    x = figure.x * jnp.exp(figure.log_scale)[..., None, None]
+    z = figure.x[..., 2:]
+    # nothing is behind the camera
+    wide = figure.x[..., :2] * jnp.maximum(1 + figure.near[..., None, None] * z, 0.1)
+    x = jnp.concatenate([wide, z], -1) * jnp.exp(figure.log_scale)[..., None, None]
     return x - x.mean(-2, keepdims=True)
 
 
@@ -109,7 +121,15 @@ def _own_terms(figure: Figure, tracks: Tracks, sigmas: Sigmas) -> Float[Array, "
     # gauge: depths about 0, scales about 1
     middle = figure.x[..., 2].mean(-1)
     deep = jnp.sum(x[..., 2] ** 2, -1) / (2 * sigmas.depth**2)
-    return cost + pad(bend, 2) + pad(step, 1) + deep + 10 * middle**2 + 0.005 * figure.log_scale**2
+    return (
+        cost
+        + pad(bend, 2)
+        + pad(step, 1)
+        + deep
+        + 10 * middle**2
+        + 0.005 * figure.log_scale**2
+        + (figure.near / sigmas.near) ** 2 / 2
+    )
 
 
 def aligned(x: Float[Array, "frame point 3"], mean: Float[Array, "point 3"]) -> Float[Array, "frame 3 3"]:

@@ -6,7 +6,8 @@ import pytest
 
 from jnrsfm import datasets, metrics
 from jnrsfm.errors import InputError
-from jnrsfm.methods import auto, pnd
+from jnrsfm.methods import articulated, auto, pnd
+from jnrsfm.methods.base import Fitted
 from jnrsfm.training import Session
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
@@ -79,3 +80,51 @@ def test_tracks_that_jitter_are_smoothed_before(monkeypatch):
     error = lambda r: metrics.evaluate(r, truth, ["kong"])["kong"]["normalized_error"]
     assert found.diagnostics["jitter"] > 0.05
     assert error(found.reconstruction) < 0.8 * error(plain.reconstruction)
+
+
+@pytest.fixture(scope="module")
+def stretched():
+    """A clip, its truth, and a solver whose depths are drawn out: its bones stretch."""
+    landmarks, truth = datasets.make(
+        "walker", seed=4, frames=36, clips=2, camera="orthographic", view="orbit"
+    )
+    x = np.asarray(truth.camera_points, np.float64)
+    x = x - x.mean(1, keepdims=True)
+    size = np.sqrt((x**2).sum(-1).mean())
+    x[..., 2] = 0.8 * x[..., 2] + 0.25 * size * np.random.default_rng(5).normal(size=x.shape[:2])
+    axes = np.tile(np.eye(3), (len(x), 1, 1))
+    record = truth.replace(points3d=x.astype(np.float32), cameras=Cameras(rotations=axes))
+    return landmarks, truth, Fitted(record)
+
+
+@pytest.mark.parametrize("ends", ["alike", "apart"])
+def test_bones_that_stretch_are_kept_where_the_ends_agree(stretched, monkeypatch, ends):
+    landmarks, truth, drawn = stretched
+    monkeypatch.setattr(auto, "_candidates", lambda *_: [("pnd", "orthographic", lambda _: drawn)])
+    short = lambda *a: articulated.refine(*a[:3], articulated.Articulated(rounds=20, sweeps=0), a[4])
+    seen = []
+
+    def refine(*args):
+        found = short(*args)
+        shapes = np.asarray(found.reconstruction.camera_points)
+        other = shapes * (1.0 if ends == "alike" else np.array([1.0, 1.0, 3.0]))
+        seen.append(found._replace(restarts=np.stack([shapes, other])))
+        return seen[-1]
+
+    monkeypatch.setattr(auto, "refine", refine)
+    found = auto.fit(landmarks, "orthographic", auto.Auto(), 0, Session(None))
+    error = lambda r: metrics.evaluate(r, truth, ["one-mirror-scaled"])["one-mirror-scaled"][
+        "normalized_error"
+    ]
+    assert len(seen) == 1
+    if ends == "alike":
+        assert found.diagnostics["method"] == "articulated"
+        assert found.diagnostics["bones_before"] > 0.05
+        assert error(found.reconstruction) < 0.75 * error(drawn.reconstruction)
+    else:
+        assert found.diagnostics["method"] == "pnd"
+        assert found.diagnostics["articulated_ends_apart"] > 0.15
+        assert found.reconstruction is drawn.reconstruction
+    # without bones nobody asks for them
+    auto.fit(landmarks.replace(edges=None), "orthographic", auto.Auto(), 0, Session(None))
+    assert len(seen) == 1

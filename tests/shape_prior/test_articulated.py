@@ -10,7 +10,7 @@ from jnrsfm.shape_prior import articulated as prior
 from jnrsfm.shape_prior.articulated import Figure, Sigmas, Tracks
 
 BONES = np.array([[0, 1], [1, 2], [1, 3], [3, 4]])
-SIGMAS = Sigmas(0.01, 0.03, 0.05, 0.05, 0.03, 0.7, 1.0)
+SIGMAS = Sigmas(0.01, 0.03, 0.05, 0.05, 0.03, 0.7, 1.0, 0.2)
 
 
 def chain(seed: int = 0, frames: int = 6) -> tuple[Figure, Tracks]:
@@ -23,8 +23,10 @@ def chain(seed: int = 0, frames: int = 6) -> tuple[Figure, Tracks]:
         np.ones(frames - 1),
         BONES,
         np.arange(4),
+        rng.uniform(0.8, 1.2, frames),
     )
-    return Figure(x, 0.1 * rng.normal(size=frames), 0.1 * rng.normal(size=4)), tracks
+    figure = Figure(x, 0.1 * rng.normal(size=frames), 0.1 * rng.normal(size=4), 0.1 * rng.normal(size=frames))
+    return figure, tracks
 
 
 def turns(frames: int = 6) -> np.ndarray:
@@ -60,9 +62,28 @@ def test_the_energy_knows_no_depth_reflection_and_no_size():
     tracks = tracks._replace(bones=jnp.asarray(BONES), length_of=jnp.arange(4))
     rotations, flip = jnp.asarray(turns(), jnp.float32), jnp.array([1.0, 1.0, -1.0])
     first = prior.energy(figure, rotations, tracks, SIGMAS)
-    seen = figure._replace(x=figure.x * flip)
+    # what was near is far, and looks as large: the camera's side changes too
+    seen = figure._replace(x=figure.x * flip, near=-figure.near)
     turned = flip[:, None] * rotations * flip  # the reflected object's rotations
     assert abs(float(first - prior.energy(seen, turned, tracks, SIGMAS))) < 1e-3
     # a common factor of all scales is not seen: it has no meaning
     bigger = figure._replace(log_scale=figure.log_scale + 0.7)
     assert abs(float(first - prior.energy(bigger, rotations, tracks, SIGMAS))) < 1e-3
+
+
+def test_near_points_look_larger():
+    """X of the docstring by hand: the image of X through a pinhole is x again."""
+    x = np.random.default_rng(2).normal(size=(3, 5, 3))
+    x[..., 2] -= x[..., 2].mean(1, keepdims=True)
+    near = np.array([0.0, 0.1, -0.1])
+    figure = Figure(*map(jnp.asarray, (x, np.zeros(3), np.zeros(4), near)))
+    found = np.asarray(prior.scaled(figure))
+    found = (
+        found
+        - found[:, :1]
+        + (x * (1 + near[:, None, None] * x[..., 2:]))[:, :1] * [1, 1, 0]
+        + x[:, :1] * [0, 0, 1]
+    )
+    image = found[..., :2] / (1 + near[:, None] * found[..., 2])[..., None]
+    np.testing.assert_allclose(image, x[..., :2], atol=1e-5)
+    np.testing.assert_allclose(found[..., 2], x[..., 2], atol=1e-5)

@@ -1,5 +1,6 @@
 r"""An articulated figure in clips of one camera: bones keep their lengths, depth moves as smoothly as the image does,
-and poses are few (`shape_prior.articulated` has the energy).
+poses are few, and the camera, of unknown focal length, sees near parts larger (`shape_prior.articulated` has the
+energy).
 
 Solvers that know shapes only as a distribution (`pnd`, `consensus`) are the starts: on a clip that shows each pose from
 few sides, many depths are equally likely to them, and bones that stretch and shrink give the wrong ones away. From each
@@ -129,7 +130,7 @@ def _descended(
     step = np.log(scale) - np.log(scale).mean() if start.camera == "orthographic" else np.zeros(len(x))
     step = step if camera == "weak-perspective" else np.zeros(len(x))
     count = int(np.max(np.asarray(tracks.length_of), initial=-1)) + 1
-    figure = Figure(*(jnp.asarray(a, jnp.float32) for a in (x, step, np.zeros(count))))
+    figure = Figure(*(jnp.asarray(a, jnp.float32) for a in (x, step, np.zeros(count), np.zeros(len(x)))))
     lengths = np.log(np.median(np.asarray(prior.bone_lengths(prior.scaled(figure), tracks.bones)), 0))
     of = np.asarray(tracks.length_of)
     shared = np.bincount(of, lengths, count) / np.maximum(np.bincount(of, minlength=count), 1)
@@ -211,9 +212,10 @@ def _improved(
     part = Tracks(
         jnp.asarray(fill(np.asarray(tracks.points)[frames])), jnp.asarray(fill(np.asarray(tracks.weights)[frames])),
         jnp.asarray(np.concatenate([np.asarray(tracks.follows)[frames[:-1]], np.zeros(_WINDOW - n)]), jnp.float32),
-        tracks.bones, tracks.length_of,
+        tracks.bones, tracks.length_of, jnp.asarray(fill(np.asarray(tracks.size)[frames])),
     )  # fmt: skip
     there = jnp.asarray(np.arange(_WINDOW) < n, jnp.float32)
+    near = jnp.asarray(fill(np.asarray(best.figure.near)[frames]))
 
     def costs(xs, logs):
         ends = []
@@ -223,7 +225,7 @@ def _improved(
             spare = _BLOCK - len(block)
             found = local(
                 jnp.asarray(np.stack(block + block[:1] * spare)), jnp.asarray(np.stack(steps + steps[:1] * spare)),
-                best.figure.log_length, part, there, known, sigmas,
+                best.figure.log_length, near, part, there, known, sigmas,
             )  # fmt: skip
             ends.append([np.asarray(a)[: len(block)] for a in found])
         return [np.concatenate(a) for a in zip(*ends, strict=True)]
@@ -251,6 +253,23 @@ def _shapes(state: _State) -> np.ndarray:
     return np.asarray(prior.scaled(prior.centred(state.figure)), np.float64)
 
 
+def length_variation(x: np.ndarray, bones: np.ndarray) -> float:
+    """Deviation over mean of the lengths of bones of `x (frame, point, 3)` over the frames, median of the bones."""
+    length = np.asarray(prior.bone_lengths(jnp.asarray(x), jnp.asarray(bones)))
+    return float(np.median(length.std(0) / length.mean(0)))
+
+
+def _reflected(state: _State) -> _State:
+    """The depth reflection in which what is near looks large: the same energy, and the other sign of k."""
+    if float(jnp.mean(state.figure.near)) >= 0:
+        return state
+    m = jnp.array([1.0, 1.0, -1.0])
+    figure = state.figure._replace(x=state.figure.x * m, near=-state.figure.near)
+    return dataclasses.replace(
+        state, figure=figure, mean=state.mean * m, rotations=m[:, None] * state.rotations * m
+    )
+
+
 def _fitted(
     best: _State,
     states: list[_State],
@@ -261,6 +280,7 @@ def _fitted(
 ) -> Fitted:
     """The record. Shapes in their own frame are X rotated onto the mean: X R, so R is the camera. The ends of the other
     starts are the agreement check: depths that hang on where the search began are not sure."""
+    first, best = best, _reflected(best)
     rotations = np.asarray(best.rotations, np.float64)
     shapes = np.einsum("fpi,fij->fpj", _shapes(best), rotations)
     size = np.exp(np.asarray(prior.centred(best.figure).log_scale, np.float64))
@@ -268,17 +288,17 @@ def _fitted(
     found = dataclasses.replace(data, size=data.size / size, centre=data.centre + shift)
     _, margin = resolve_camera_signs(rotations[:, :2], data.points, data.sequence)
     record = reconstruction(landmarks, camera, found, shapes, rotations, margin)
-    length = np.asarray(prior.bone_lengths(jnp.asarray(_shapes(best)), jnp.asarray(bones)))
     diagnostics = {
         "energy": round(best.energy, 3), "starts": {s.name: round(s.energy, 3) for s in states},
         "bones": "given" if landmarks.edges is not None else "found",
-        "bone_variation": round(float(np.median(length.std(0) / length.mean(0))), 4),
+        "size_over_distance": round(float(np.mean(np.asarray(best.figure.near))), 4),
+        "bone_variation": round(length_variation(_shapes(best), bones), 4),
     }  # fmt: skip
     unit = float(np.exp(np.log(found.size).mean()))
     scale = 1.0 if camera == "orthographic" else found.size / unit  # as in `camera_points` of the record
     ends = [
         unit * np.broadcast_to(scale, len(shapes))[:, None, None] * _shapes(s)
-        for s in (best, *(s for s in states if s is not best))
+        for s in (best, *(s for s in states if s is not first))
     ]
     restarts = np.stack(ends) if len(ends) > 1 else None
     return Fitted(record, diagnostics=diagnostics, restarts=restarts, code=best.code, said=(_IMPOSED,))

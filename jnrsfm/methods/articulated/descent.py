@@ -48,27 +48,34 @@ def descend(figure: Figure, mean, tracks: Tracks, sigmas: Sigmas, done, rate=0.0
     (the bas-relief ambiguity), a valley along which single depths would creep."""
     clip = jnp.concatenate([jnp.zeros(1), jnp.cumsum(1 - tracks.follows)]).astype(int)
     flat = jnp.zeros(len(clip))  # of so many clips at most
+    # a number for all frames, in steps a tenth as long: it is small, and all depths hang on it
+    nearer = lambda f, step: f._replace(near=f.near + 0.1 * step * tracks.size)
+    put = lambda f, relief, step: in_relief(nearer(f, step), relief, clip)
+    still = jnp.zeros(())
 
     def outer(carry, number):
         figure, state, mean = carry
         rotations = aligned(scaled(figure), mean)
-        slope = jax.grad(lambda free: energy(in_relief(free[0], free[1], clip), rotations, tracks, sigmas))
+        slope = jax.grad(lambda free: energy(put(*free), rotations, tracks, sigmas))
 
         def inner(carry, i):
             free, state = carry
             step = number * INNER + i
             at = done[0] + (done[1] - done[0]) * step / (rounds * INNER)
-            grads, relief = slope(free)
-            grads = grads._replace(log_scale=sigmas.free_scale * grads.log_scale)
+            grads, relief, near = slope(free)
+            grads = grads._replace(log_scale=sigmas.free_scale * grads.log_scale, near=0 * grads.near)
+            near = sigmas.free_scale * near
             now = rate * jnp.minimum(1.0, 2 - 2 * at)
-            update, state = ADAM.update((grads, relief), state)
+            update, state = ADAM.update((grads, relief, near), state)
             return (moved(free, update, now), state), None
 
-        (free, state), _ = jax.lax.scan(inner, ((figure, flat), state), jnp.arange(INNER))
-        figure = centred(in_relief(free[0], free[1], clip))
+        (free, state), _ = jax.lax.scan(inner, ((figure, flat, still), state), jnp.arange(INNER))
+        figure = centred(put(*free))
         return (figure, state, mean_shape(figure, aligned(scaled(figure), mean))), None
 
-    (figure, _, mean), _ = jax.lax.scan(outer, (figure, ADAM.init((figure, flat)), mean), jnp.arange(rounds))
+    (figure, _, mean), _ = jax.lax.scan(
+        outer, (figure, ADAM.init((figure, flat, still)), mean), jnp.arange(rounds)
+    )
     rotations = aligned(scaled(figure), mean)
     return figure, rotations, mean, energy(figure, rotations, tracks, sigmas)
 
@@ -78,6 +85,7 @@ def local(
     x: Float[Array, "proposal frame point 3"],
     log_scale: Float[Array, "proposal frame"],
     log_length: Float[Array, " bone"],
+    near: Float[Array, " frame"],
     tracks: Tracks,
     there: Float[Array, " frame"],
     prior: Prior,
@@ -90,7 +98,7 @@ def local(
     """`(x, log_scale, cost (proposal,))` of proposals for one stretch of frames, each after some steps of descent with
     lengths and distribution held fixed; `there (frame,)` 0 for frames that only fill up."""
 
-    known = lambda free: Figure(free[0], free[1], log_length)
+    known = lambda free: Figure(free[0], free[1], log_length, near)
     cost = lambda free, turn: local_energy(known(free), turn, tracks, there, prior, sigmas)
 
     def one(x, log_scale):

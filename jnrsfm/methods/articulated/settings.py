@@ -12,8 +12,8 @@ class Articulated:
     bone: float = 0.03
     """Standard deviation of a bone's length, as a share of the mean bone."""
     motion: float = 0.0
-    """Standard deviation of the second difference of a point's path; 0: ten times that of the tracks, less their noise
-    (`geometry.track_noise`)."""
+    """Standard deviation of the second difference of a point's path; 0: 30 times that of the tracks less their noise
+    (`geometry.track_noise`). A turning body is smoothest as a deep one that turns less: it must not weigh much."""
     pixel: float = 0.0
     """Standard deviation of an observation; 0: the larger of the noise of the first start and twice that of the
     tracks."""
@@ -24,14 +24,16 @@ class Articulated:
     depth: float = 0.0
     """Standard deviation of depths about the middle of the object; 0: where tracks are noisy the geometric mean of the
     object's two extents in the image, else nothing is said of it."""
-    rounds: int = 60
+    near: float = 0.2
+    """Standard deviation of the object's size over its distance, where frames have a scale each (weak perspective)."""
+    rounds: int = 100
     """Rounds of descent from each start, of 50 steps (`descent.INNER`) each."""
     sweeps: int = 1
     """Passes over the clips in which bones change sides."""
 
     def __post_init__(self):
         """Raise InputError for settings that cannot work."""
-        for name in ("bone", "scale", "shape"):
+        for name in ("bone", "scale", "shape", "near"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}: give a share above 0")
         for name in ("motion", "pixel", "depth"):

@@ -25,7 +25,7 @@ def tracks_of(landmarks: Landmarks, data: Measurements, bones: np.ndarray) -> Tr
     length_of = np.unique(length_of, return_inverse=True)[1]
     return Tracks(
         single(data.observed.transpose(0, 2, 1)), single(data.weights), single(follows), jnp.asarray(bones),
-        jnp.asarray(length_of),
+        jnp.asarray(length_of), single(data.size / np.exp(np.log(data.size).mean())),
     )  # fmt: skip
 
 
@@ -33,13 +33,13 @@ def sigmas_of(tracks: Tracks, known: TrackNoise, config: Articulated, camera: st
     """Standard deviations; those of motion, pixels and depths by what x and y do. Twice the noise, since what is smooth
     in the errors of a detector does not show in it."""
     motion = config.motion or (
-        float(np.clip(10 * known.motion, 0.01, 0.2)) if np.isfinite(known.motion) else 0.05
+        float(np.clip(30 * known.motion, 0.02, 0.4)) if np.isfinite(known.motion) else 0.05
     )
     own = max(noise, 2 * known.noise) if np.isfinite(known.noise) else noise
     pixel = config.pixel or float(np.clip(own, 0.003, 0.2))
     free = float(camera == "weak-perspective")
     depth = config.depth or (_middling(tracks) if known.noise > NOISY else _ANY)
-    parts = (pixel, config.bone, motion, config.scale, config.shape, depth, free)
+    parts = (pixel, config.bone, motion, config.scale, config.shape, depth, free, config.near)
     return Sigmas(*map(jnp.float32, parts))
 
 
