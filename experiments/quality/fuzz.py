@@ -99,7 +99,7 @@ def main() -> int:
         "command": f"python -m experiments.quality.fuzz --scenes {asked.scenes} --first {asked.first} "
         f"--methods {' '.join(asked.methods)}",
         "seed": asked.first, "device": device(), "date": datetime.now(UTC).strftime("%Y-%m-%d"), "scenes": 0,
-        "outcomes": {}, "verdicts_by_kind": {}, "slowest_seconds": 0.0, "failures": [],
+        "outcomes": {}, "verdicts_by_kind": {}, "failures": [],
     }  # fmt: skip
     start = time.monotonic()
     for seed in range(asked.first, asked.first + asked.scenes):
@@ -109,9 +109,7 @@ def main() -> int:
         turn = seed // len(KINDS)
         method = asked.methods[turn % len(asked.methods)]
         camera = ("orthographic", "weak-perspective")[turn // len(asked.methods) % 2]
-        began = time.monotonic()
         outcome, about = trial(landmarks, method, camera)
-        found["slowest_seconds"] = max(found["slowest_seconds"], round(time.monotonic() - began, 1))
         found["scenes"] += 1
         counts = found["outcomes"].setdefault(method, {"fitted": 0, "refused": 0, "failed": 0})
         counts[outcome] += 1

@@ -136,7 +136,27 @@ def write_tables() -> None:
                         ("share of true errors inside the interval (nominal 0.90)", "inside")):  # fmt: skip
             summary.append((name, f"{chosen[k]:.2f}", f"{a[k]:.2f}"))
         text = replace_between(text, "summary", markdown(("", "`auto`", "`auto` and `rigid`"), summary))
+    if (HERE / "fuzz.json").exists():
+        text = replace_between(text, "fuzz", fuzzed(json.loads((HERE / "fuzz.json").read_text())))
     path.write_text(text)
+
+
+def fuzzed(found: dict[str, Any]) -> str:
+    """The table of `experiments.quality.fuzz`, and what failed."""
+    lines = [
+        (name, str(n["fitted"]), str(n["refused"]), str(n["failed"])) for name, n in found["outcomes"].items()
+    ]
+    ends = ("fitted", "refused", "failed")
+    lines.append(("all", *(str(sum(n[k] for n in found["outcomes"].values())) for k in ends)))
+    words = found["verdicts_by_kind"]
+    kinds = [(kind, *(str(n.get(w, 0)) for w in ("good", "fair", "poor"))) for kind, n in words.items()]
+    parts = [
+        markdown(("method", "fitted", "refused in one line", "failed"), lines),
+        markdown(("kind of scene", "good", "fair", "poor"), kinds),
+        f"`{found['command']}`: {found['scenes']} scenes, {found['device']}, {found['date']}.",
+        *(f"* {one}" for one in found["failures"]),
+    ]
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ the uncertainty of the result.
 Points that are hidden say little about depth: a distribution of shapes predicts them as well from wrong depths, and
 bones then stretch and shrink. So where bones are given, the frames follow each other without jitter, and the bones of
 the chosen result vary in length by more than those of good ones do, the same data are fitted with bones of constant
-length (`articulated`), from all that was tried. That fit is taken where its descents from different starts end alike:
+length (`articulated`). That fit is taken where its descents from different starts end alike:
 else it is no better known, and objects that are soft have no such bones.
 
 Source: selection by held-out data is folklore (Stone, JRSS B 36(2), 1974); the candidates are published methods.
@@ -31,8 +31,7 @@ from jnrsfm.errors import InputError
 from jnrsfm.geometry import disagreement
 from jnrsfm.inputs.jittery import noise_of, smoothed
 from jnrsfm.inputs.observations import hold_out
-from jnrsfm.methods import consensus, deep_nrsfm_pp, pnd, rigid
-from jnrsfm.methods.articulated import Articulated, Start, length_variation, refine
+from jnrsfm.methods import articulated, consensus, deep_nrsfm_pp, pnd, rigid
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.training import Session
 from jnrsfm.types import CAMERA_MODELS, Landmarks, Reconstruction
@@ -132,16 +131,16 @@ def fit(landmarks: Landmarks, camera: str, config: Auto, seed: int, session: Ses
         diagnostics=diagnostics,
         restarts=np.stack(shapes) if len(shapes) > 1 else final.restarts,
     )
-    starts = [Start.of(chosen.name, chosen.camera, final)]
-    starts += [Start.of(t.name, t.camera, t.fitted) for t in trials if t is not chosen and t.name != "rigid"]
-    return (None if noise else _with_bones(landmarks, camera, final, starts, session)) or final
+    if noise or time.monotonic() - begun > 30 * config.minutes:
+        return final
+    return _with_bones(landmarks, camera, final, seed, session) or final
 
 
 def _with_bones(
     landmarks: Landmarks,
     camera: str,
     final: Fitted,
-    starts: list[Start],
+    seed: int,
     session: Session,
 ) -> Fitted | None:
     """The fit with bones of constant length, where the module docstring asks for it."""
@@ -149,12 +148,17 @@ def _with_bones(
     if landmarks.edges is None or not len(np.asarray(landmarks.edges)) or not np.isfinite(order):
         return None
     bones = np.asarray(landmarks.edges, int)
-    stretch = length_variation(np.asarray(final.reconstruction.points3d, np.float64), bones)
+    stretch = articulated.length_variation(np.asarray(final.reconstruction.points3d, np.float64), bones)
     if not stretch > _STRETCHED:
         return None
     session.say(f"auto: bones vary by {100 * stretch:.0f} % in length: fitted with constant ones")
     model = "orthographic" if _orthographic(landmarks, camera) else "weak-perspective"
-    found = refine(landmarks, model, starts, Articulated(), session)
+    # starts anew: those of the trials do not know the hidden points, and end elsewhere
+    try:
+        found = articulated.fit(landmarks, model, articulated.Articulated(), seed, session)
+    except InputError as error:
+        session.say(f"auto: {error}")
+        return None
     apart = 1.0
     if found.restarts is not None:
         x = np.asarray(found.restarts[0], np.float64)
@@ -166,7 +170,7 @@ def _with_bones(
         final.diagnostics.update({f"articulated_{k}": v for k, v in about.items()})
         return None
     found.diagnostics.update(about)
-    item = final.heldout and final.heldout | {"note": f"{final.heldout['note']}, where articulated began"}
+    item = final.heldout and final.heldout | {"note": f"{final.heldout['note']}, before articulated"}
     return found._replace(
         heldout=item,
         diagnostics=final.diagnostics | found.diagnostics | {"method": "articulated", "camera": model},

@@ -101,17 +101,19 @@ def stretched():
 def test_bones_that_stretch_are_kept_where_the_ends_agree(stretched, monkeypatch, ends):
     landmarks, truth, drawn = stretched
     monkeypatch.setattr(auto, "_candidates", lambda *_: [("pnd", "orthographic", lambda _: drawn)])
-    short = lambda *a: articulated.refine(*a[:3], articulated.Articulated(rounds=20, sweeps=0), a[4])
+    start = articulated.Start.of("pnd", "orthographic", drawn)
+    config = articulated.Articulated(rounds=20, sweeps=0)
+    short = lambda *a: articulated.refine(a[0], a[1], [start], config, a[4])
     seen = []
 
-    def refine(*args):
+    def fit(*args):
         found = short(*args)
         shapes = np.asarray(found.reconstruction.camera_points)
         other = shapes * (1.0 if ends == "alike" else np.array([1.0, 1.0, 3.0]))
         seen.append(found._replace(restarts=np.stack([shapes, other])))
         return seen[-1]
 
-    monkeypatch.setattr(auto, "refine", refine)
+    monkeypatch.setattr(articulated, "fit", fit)
     found = auto.fit(landmarks, "orthographic", auto.Auto(), 0, Session(None))
     error = lambda r: metrics.evaluate(r, truth, ["one-mirror-scaled"])["one-mirror-scaled"][
         "normalized_error"
