@@ -39,7 +39,8 @@ from jnrsfm.types import CAMERA_MODELS, Landmarks, Reconstruction
 _MANY_FRAMES = 6000
 _NEARLY = 1.5  # times the least held-out error: a candidate that has a say in the agreement check
 _LEAST_SEEN = 4  # points that stay in a frame
-_STRETCHED = 0.05  # bones of good fits vary less in length
+_STRETCHED = 0.08  # bones of good fits vary less in length
+_THIN = 0.1  # third extent of a shape over its second: a flat thing has no bones that point anywhere
 _DISAGREE = 0.15  # of the object's size: descents that end so far from each other say nothing
 
 
@@ -149,7 +150,10 @@ def _with_bones(
         return None
     bones = np.asarray(landmarks.edges, int)
     stretch = articulated.length_variation(np.asarray(final.reconstruction.points3d, np.float64), bones)
-    if not stretch > _STRETCHED:
+    x = np.asarray(final.reconstruction.camera_points, np.float64)
+    extents = np.linalg.svd(x - x.mean(1, keepdims=True), compute_uv=False)
+    thin = np.median(extents[:, 2] / np.maximum(extents[:, 1], 1e-12)) < _THIN
+    if thin or not stretch > _STRETCHED:
         return None
     session.say(f"auto: bones vary by {100 * stretch:.0f} % in length: fitted with constant ones")
     model = "orthographic" if _orthographic(landmarks, camera) else "weak-perspective"

@@ -4,7 +4,7 @@ poses that are few.
 A frame's points x_fp (camera frame) lie near their observations in x and y. With s_f the scale of the frame (smooth in
 time), the camera of unknown focal length sees them nearer where they are larger,
 
-    X_fp = s_f ((1 + k_f z_fp) x_fp, (1 + k_f z_fp) y_fp, z_fp),    k_f = k size_f,
+    X_fp,xy = s_f (1 + k_f x_fp,z) x_fp,xy,    X_fp,z = s_f x_fp,z,    k_f = k size_f,
 
 size_f the size of the object's image and 1 / k the focal length in that unit, so that k_f is the object's size over its
 distance (0: weak perspective). The middle of the image of the object stands for the axis of the camera. With
