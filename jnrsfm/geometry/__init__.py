@@ -74,6 +74,7 @@ from jnrsfm.geometry.rotations import vee as vee
 from jnrsfm.geometry.scene_space import SceneSpace as SceneSpace
 from jnrsfm.geometry.scene_space import forward_facing as forward_facing
 from jnrsfm.geometry.shape_spread import disagreement as disagreement
+from jnrsfm.geometry.shape_spread import thickness as thickness
 from jnrsfm.geometry.skeleton import bone_tree as bone_tree
 from jnrsfm.geometry.skeleton import guess_links as guess_links
 from jnrsfm.geometry.skeleton import twin_bones as twin_bones

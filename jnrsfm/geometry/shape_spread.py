@@ -1,4 +1,4 @@
-"""How far several shapes of the same frames differ, where each frame may be reflected in depth."""
+"""How far several shapes of the same frames differ, where each frame may be reflected in depth; how flat they are."""
 
 from typing import Any
 
@@ -32,3 +32,10 @@ def disagreement(
     flip = ((mirrored - base) ** 2).sum((2, 3)) < ((x - base) ** 2).sum((2, 3))
     x = np.where(flip[..., None, None], mirrored, x)
     return np.sqrt(((x - x.mean(0)) ** 2).sum(-1).sum(0) / (len(x) - 1))
+
+
+def thickness(points: Float[np.ndarray, "frame point 3"]) -> float:
+    """Third extent of a frame's shape over the second (ratio of singular values of the centred points), the median of
+    the frames: 0 for a flat thing."""
+    extents = np.linalg.svd(points - points.mean(1, keepdims=True), compute_uv=False)
+    return float(np.median(extents[:, 2] / np.maximum(extents[:, 1], 1e-12)))

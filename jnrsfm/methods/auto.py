@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jnrsfm.errors import InputError
-from jnrsfm.geometry import disagreement
+from jnrsfm.geometry import disagreement, thickness
 from jnrsfm.inputs.jittery import noise_of, smoothed
 from jnrsfm.inputs.observations import hold_out
 from jnrsfm.methods import articulated, consensus, deep_nrsfm_pp, pnd, rigid
@@ -150,10 +150,8 @@ def _with_bones(
         return None
     bones = np.asarray(landmarks.edges, int)
     stretch = articulated.length_variation(np.asarray(final.reconstruction.points3d, np.float64), bones)
-    x = np.asarray(final.reconstruction.camera_points, np.float64)
-    extents = np.linalg.svd(x - x.mean(1, keepdims=True), compute_uv=False)
-    thin = np.median(extents[:, 2] / np.maximum(extents[:, 1], 1e-12)) < _THIN
-    if thin or not stretch > _STRETCHED:
+    shapes = np.asarray(final.reconstruction.camera_points, np.float64)
+    if not stretch > _STRETCHED or thickness(shapes) < _THIN:
         return None
     session.say(f"auto: bones vary by {100 * stretch:.0f} % in length: fitted with constant ones")
     model = "orthographic" if _orthographic(landmarks, camera) else "weak-perspective"

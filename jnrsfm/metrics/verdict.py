@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jnrsfm.geometry import clip_noise
+from jnrsfm.geometry import clip_noise, thickness
 from jnrsfm.metrics import quality
 from jnrsfm.metrics.protocols import camera_points
 from jnrsfm.types import Landmarks, Reconstruction
@@ -67,11 +67,9 @@ def evidence(landmarks: Landmarks, result: Reconstruction, weights: Any = None) 
     beyond = quality.beyond_rank(np.asarray(landmarks.points2d, float)[frames], seen[frames])[1]
     view = np.radians(quality.view_spread(np.asarray(result.rotations)))
     depth = quality.depth_ratio(x, np.ones_like(seen))
-    extents = np.linalg.svd(x[frames], compute_uv=False)
-    thickness = float(np.median(extents[:, 2] / np.maximum(extents[:, 1], 1e-12)))
     return Evidence(
-        steady, flat, view, beyond, float(np.nanmean(residual)), _depth_jitter(x, landmarks.sequence), depth, thickness,
-        _one_sided(landmarks), _jitter(landmarks),
+        steady, flat, view, beyond, float(np.nanmean(residual)), _depth_jitter(x, landmarks.sequence), depth,
+        thickness(x[frames]), _one_sided(landmarks), _jitter(landmarks),
     )  # fmt: skip
 
 
