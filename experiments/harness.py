@@ -131,6 +131,11 @@ def first_clips(share: float) -> Split:
     return split
 
 
+def today() -> str:
+    """The date that results bear."""
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
 def device() -> str:
     """The device that results name; of a CPU, the cores that this process may use."""
     if jax.default_backend() != "cpu":
@@ -182,7 +187,7 @@ def run(case: Case, folder: Path, here: Path) -> dict[str, Any]:
         "seed": case.seed,
         "config": to_plain(config),
         "command": f"python -m experiments.{here.name}.run {case.name}",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "date": today(),
         "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
         **case.score(fitted),
     }  # fmt: skip
@@ -292,7 +297,7 @@ def main_of_works(
             "cpu_seconds": round(time.process_time() - cpu, 1), "device": device(), "headline": False,
             "seed": int(name[-1]) if name[-1].isdigit() else 0,
             "command": f"python -m experiments.{here.name}.run {name}",
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "date": today(),
             "versions": {"jax": jax.__version__, "numpy": np.__version__, "python": platform.python_version()},
         }  # fmt: skip
         write(here / "results" / f"{name}.json", row | found)

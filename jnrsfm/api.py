@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jnrsfm import citations, depth_fits, io, metrics, report, runs, scene_fits
-from jnrsfm.config import from_plain, to_plain
+from jnrsfm.config import DEFAULT_METHOD, from_plain, to_plain
 from jnrsfm.depth_maps import FramePairs
 from jnrsfm.errors import InputError
 from jnrsfm.inputs.doubted_points import reweighed
@@ -25,8 +25,6 @@ from jnrsfm.result_runs import write_result_report
 from jnrsfm.scenes import DynamicScene
 from jnrsfm.training import Session, hosts
 from jnrsfm.types import LabelledImages, Landmarks, Reconstruction, Result, ResultCode
-
-DEFAULT_METHOD = "deep-nrsfm++"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -187,6 +185,8 @@ def fit(
     seconds = round(time.monotonic() - begun, 1)
     if not used.all() and isinstance(result, Reconstruction):
         result = put_back(result, landmarks, used)
+        seen = np.flatnonzero(used)
+        quality["verdict"]["frames"] = [int(seen[f]) for f in quality["verdict"]["frames"]]
     scores = metrics.score_fit(result, reference)
     contents = Contents(
         result,
@@ -379,6 +379,8 @@ def _config(info: MethodInfo, config: Any, restarts: int | None, overrides: dict
             f"config is a {type(config).__name__}: method {info.name} takes {info.config.__name__}"
         )
     if restarts is not None:
+        if not hasattr(config, "restarts"):
+            raise InputError(f"method {info.name} has no restarts: name one that has (--method deep-nrsfm++)")
         overrides = {"restarts": restarts, **overrides}
     return from_plain(overrides, config, f"method {info.name}")
 

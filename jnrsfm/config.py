@@ -17,6 +17,8 @@ from jnrsfm.errors import InputError
 
 Config = TypeVar("Config")
 
+DEFAULT_METHOD = "auto"  # where nobody names one
+
 
 def to_plain(config: Any) -> Any:
     """A config as YAML and JSON hold it: dataclasses as mappings, tuples as lists."""

@@ -14,7 +14,7 @@ from jnrsfm.training import Session
 def demo(out: str | Path = "demo", *, seed: int = 0, progress: bool = True) -> api.FitResult:
     """Train on the embedded example: a figure seen by a moving perspective camera, limbs hidden at times."""
     landmarks, reference = datasets.make("demo", seed=seed)
-    return api.fit(landmarks, out=out, reference=reference, seed=seed, progress=progress, **DEMO)
+    return api.fit(landmarks, DEMO_METHOD, out=out, reference=reference, seed=seed, progress=progress, **DEMO)
 
 
 def write_walk(path: str | Path, *, seed: int = 0) -> list[Path]:
@@ -44,6 +44,7 @@ WALK: dict[str, Any] = {
     "noise": 1.0, "noise_unit": "pixels", "confidence": True, "limb_occlusion": 0.08,
 }  # fmt: skip
 # Small enough for four minutes on two cores, long enough to be a pleasure to look at.
+DEMO_METHOD = "deep-nrsfm++"
 DEMO: dict[str, Any] = {"steps": 5_000, "restarts": 2, "prune_at": ()}
 DEMO_IMAGES: dict[str, Any] = {"steps": 500, "locate": "no"}
 _CLIPS, _CLIP, _SEEN = 10, 60, 50  # people, photographs of each, and those of them that are trained on

@@ -101,7 +101,7 @@ def _reordered(lifted: Reconstruction, order: np.ndarray, landmarks: Landmarks) 
     """A reconstruction with its points in another order, named and joined as the landmarks are."""
     columns = {
         name: None if getattr(lifted, name) is None else np.asarray(getattr(lifted, name))[:, order]
-        for name in ("points3d", "visible", "score", "valid3d")
+        for name in ("points3d", "visible", "score", "deviation", "valid3d")
     }
     return lifted.replace(
         **columns, names=landmarks.names, edges=landmarks.edges, symmetric=landmarks.symmetric

@@ -10,14 +10,13 @@ import enum
 import importlib
 import typing
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from jnrsfm.errors import InputError
 from jnrsfm.pixels import Chosen
 
 CameraModel = Literal["orthographic", "weak-perspective", "perspective"]
@@ -58,41 +57,6 @@ def _pytree(meta: tuple[str, ...]):
         return cls
 
     return wrap
-
-
-Entry = TypeVar("Entry")
-
-
-class ByType(Generic[Entry]):
-    """Entries by the type of a record: how it is written, drawn, checked. A subclass has its base's entry.
-
-    A new kind of result costs a registration in each of these, and no branch anywhere.
-    """
-
-    def __init__(self, what: str):
-        self.what = what
-        self._entries: dict[type, Entry] = {}
-
-    def register(self, kind: type, entry: Entry) -> Entry:
-        """Add the entry of a type. Raises ValueError where it has one."""
-        if kind in self._entries:
-            raise ValueError(f"{kind.__name__} has its {self.what} already")
-        self._entries[kind] = entry
-        return entry
-
-    def __contains__(self, kind: type) -> bool:
-        return any(base in self._entries for base in kind.__mro__)
-
-    def __getitem__(self, kind: type) -> Entry:
-        for base in kind.__mro__:
-            if base in self._entries:
-                return self._entries[base]
-        known = ", ".join(k.__name__ for k in self._entries) or "nothing"
-        raise InputError(f"a {kind.__name__} has no {self.what}: there is one for {known}")
-
-    def kinds(self) -> tuple[type, ...]:
-        """The types that have an entry of their own."""
-        return tuple(self._entries)
 
 
 class ResultCode(enum.Enum):
@@ -316,7 +280,9 @@ class Reconstruction(Result):
 
     `points3d (frame, point, 3)` in the object frame, `cameras` (see `Cameras`), so that
     `cameras.transform(points3d)` is the camera-frame shape. `visible (frame, point)`: which points had
-    an observation. `score (frame, point)`: uncertainty, the spread over restarts in the units of `points3d`.
+    an observation. `score (frame, point)`: the spread over restarts, or how sure the method is of its points, in the
+    units of `points3d`; `deviation (frame, point)`: the error to be expected of each point (`metrics.deviations`), in
+    the same units, 0 where a point is not defined; `uncertainty` is the deviation, else the score.
     `valid3d (frame, point)`: where the 3D is known (references). `frame_index (frame,)` as in
     `Landmarks`. `gauge` says how scale was fixed.
     `mirror` says how the depth reflection of each frame was resolved: `"none"` (each frame's z may be
@@ -329,6 +295,7 @@ class Reconstruction(Result):
     cameras: Cameras
     visible: Bool[Array, "frame point"] | None = None
     score: Float[Array, "frame point"] | None = None
+    deviation: Float[Array, "frame point"] | None = None
     valid3d: Bool[Array, "frame point"] | None = None
     sequence: Int[Array, " frame"] | None = None
     category: Int[Array, " frame"] | None = None
@@ -342,7 +309,8 @@ class Reconstruction(Result):
     frame_index: Int[Array, " frame"] | None = None
 
     _per_frame = (
-        "points3d", "cameras", "visible", "score", "valid3d", "sequence", "category", "mirror_margin", "frame_index",
+        "points3d", "cameras", "visible", "score", "deviation", "valid3d", "sequence", "category", "mirror_margin",
+        "frame_index",
     )  # fmt: skip
 
     @property
@@ -354,6 +322,11 @@ class Reconstruction(Result):
     def n_points(self) -> int:
         """Number of points P."""
         return self.points3d.shape[1]
+
+    @property
+    def uncertainty(self):
+        """`(frame, point)` error to be expected of each point, else its spread, in the units of `points3d`; or None."""
+        return self.score if self.deviation is None else self.deviation
 
     @property
     def rotations(self):

@@ -17,13 +17,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from jnrsfm import api, datasets, demos, io, metrics, report, runs
+from jnrsfm.by_type import ByType
 from jnrsfm.config import from_plain, read_yaml
 from jnrsfm.errors import Diverged, InputError
 from jnrsfm.methods import METHODS, Fitted, MethodInfo
-from jnrsfm.types import ByType, Cameras, Landmarks, Reconstruction, Result, ResultCode
+from jnrsfm.types import Cameras, Landmarks, Reconstruction, Result, ResultCode
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = {
+    "method": "deep-nrsfm++",
     "update": "adam",  # compiles faster
     "steps": 6,
     "chunk": 2,
@@ -213,8 +215,10 @@ def test_a_run_that_diverged_goes_on_at_a_lower_rate_and_at_no_other_change(tmp_
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"stepz": 3}, "did you mean 'steps'"),
-        ({"steps": "many"}, "'steps' is 'many'"),
+        ({"stepz": 3}, "no setting 'stepz': settings are minutes"),
+        ({"method": "deep-nrsfm++", "stepz": 3}, "did you mean 'steps'"),
+        ({"method": "deep-nrsfm++", "steps": "many"}, "'steps' is 'many'"),
+        ({"restarts": 3}, "method auto has no restarts: name one that has"),
         ({"method": "deep-nrsfm"}, "unknown method 'deep-nrsfm'"),
         ({"camera": "fisheye"}, "no fisheye camera"),
         ({"config": {"steps": 3}}, "config is a dict"),
@@ -223,7 +227,7 @@ def test_a_run_that_diverged_goes_on_at_a_lower_rate_and_at_no_other_change(tmp_
         ({"method": METHODS["rigid"].config(), "stepz": 3}, "method rigid: no setting 'stepz'"),
         ({"seed": -1}, "seed is -1"),
         ({"camera": "perspective"}, "intrinsics"),
-        ({"batch": -1}, "batch is -1"),
+        ({"method": "deep-nrsfm++", "batch": -1}, "batch is -1"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_leaves_no_folder(tmp_path, options, line):
@@ -337,11 +341,11 @@ def test_killed_in_mid_training_and_resumed_is_the_whole_run_to_the_bit(tmp_path
     landmarks, truth = walk(frames=48)
     io.write_landmarks(tmp_path / "walk.npz", landmarks, truth)
     options = {"steps": 120, "chunk": 5, "batch": 16, "sizes": (16, 8, 4), "restarts": 2, "prune_at": (0.5,)}
-    options |= {"checkpoint_seconds": 0.0, "progress": False, "seed": 3}
+    options |= {"checkpoint_seconds": 0.0, "progress": False, "seed": 3, "method": "deep-nrsfm++"}
     command = [
         sys.executable, "-m", "jnrsfm", "fit", str(tmp_path / "walk.npz"), "--out", str(tmp_path / "cut"),
         "--steps", "120", "--chunk", "5", "--batch", "16", "--sizes", "16", "8", "4", "--restarts", "2",
-        "--prune-at", "0.5", "--checkpoint-seconds", "0", "--seed", "3",
+        "--prune-at", "0.5", "--checkpoint-seconds", "0", "--seed", "3", "--method", "deep-nrsfm++",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     stored = tmp_path / "cut" / "checkpoints" / "search"

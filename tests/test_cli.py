@@ -184,7 +184,9 @@ def test_settings_of_a_run_serve_as_config_file(capsys, made_up, tmp_path):
     fit = parsing.parse(["fit", "x", "--out", "r", "--config", str(path)])
     assert fit.settings_of(made_up) == Config(5)
     path.write_text("method: other\nconfig: {}\n")
-    assert "is of method other" in refusal(capsys, ["fit", "x", "--out", "r", "--config", path])
+    own = ["fit", "x", "--out", "r", "--method", "made-up", "--config", path]
+    assert "is of method other" in refusal(capsys, own)
+    assert "unknown method 'other'" in refusal(capsys, ["fit", "x", "--out", "r", "--config", path])
 
 
 def test_a_typo_in_the_config_file_is_refused(capsys, made_up, tmp_path):

@@ -14,7 +14,18 @@ import pytest
 from jnrsfm import cli, datasets, io
 
 ROOT = Path(__file__).resolve().parent.parent
-NETWORK = ["--update", "adam", "--sizes", "16", "8", "4", "--restarts", "1"]  # compiles fast
+NETWORK = [
+    "--method",
+    "deep-nrsfm++",
+    "--update",
+    "adam",
+    "--sizes",
+    "16",
+    "8",
+    "4",
+    "--restarts",
+    "1",
+]  # compiles fast
 SMALL = [*NETWORK, "--steps", "40", "--quiet"]
 
 
@@ -112,6 +123,15 @@ def test_a_folder_that_holds_another_run_is_left_alone(capsys, files):
     line = refusal(capsys, "fit", files / "first.npz", "--out", files / "run", *SMALL)
     assert "holds another run" in line
     assert (files / "run" / "reconstruction.npz").read_bytes() == before
+
+
+def test_a_folder_of_photographs_asks_for_a_method(capsys, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    (tmp_path / "photos").mkdir()
+    image.new("RGB", (8, 8)).save(tmp_path / "photos" / "a.png")
+    line = refusal(capsys, "fit", tmp_path / "photos", "--out", tmp_path / "run")
+    assert "holds images, and auto takes landmarks: --method, one of student," in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_lift_refuses_other_points(capsys, files, tmp_path):

@@ -35,6 +35,8 @@ NOT_EXPORTED = {
     "metrics.distances.*": "exported as a module: the names are plain words",
     "metrics.quality.*": "exported as a module, as `metrics.distances`",
     "metrics.curves.*": "exported as a module, as `metrics.distances`",
+    "metrics.expected_error.terms": "a step of `predict`, for its calibration",
+    "metrics.expected_error.least": "as `terms`",
     "metrics.quality_report.*": "what is for users is exported; the rest is for the report",
     "geometry.rays.*": "exported as a module: the names are plain words",
     "losses.field.*": "exported as a module, as `geometry.rays`",

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jnrsfm.by_type import ByType
 from jnrsfm.errors import InputError
-from jnrsfm.types import ByType, Cameras, Landmarks, Reconstruction, ResultCode
+from jnrsfm.types import Cameras, Landmarks, Reconstruction, ResultCode
 
 pytestmark = pytest.mark.fast
 F, P = 3, 4

@@ -11,7 +11,6 @@ import argparse
 import sys
 import time
 import warnings
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import jax
 import numpy as np
 
 import jnrsfm
-from experiments.harness import device, write
+from experiments.harness import device, today, write
 from jnrsfm import Landmarks
 from jnrsfm.errors import InputError
 
@@ -98,7 +97,7 @@ def main() -> int:
     found: dict[str, Any] = {
         "command": f"python -m experiments.quality.fuzz --scenes {asked.scenes} --first {asked.first} "
         f"--methods {' '.join(asked.methods)}",
-        "seed": asked.first, "device": device(), "date": datetime.now(UTC).strftime("%Y-%m-%d"), "scenes": 0,
+        "seed": asked.first, "device": device(), "date": today(), "scenes": 0,
         "outcomes": {}, "verdicts_by_kind": {}, "failures": [],
     }  # fmt: skip
     start = time.monotonic()

@@ -55,9 +55,11 @@ def parse(argv: Sequence[str]) -> Verb:
 def _fit_with_settings(argv: Sequence[str]) -> type[Fit]:
     """`Fit` with the options of the method that the command line names, starting from its `--config`.
 
-    A setting that `fit` takes itself (the camera, the seed) is fixed here, so that it is not offered twice.
+    Where no method is named, that of the run whose `--config` it is. A setting that `fit` takes itself (the camera, the
+    seed) is fixed here, so that it is not offered twice.
     """
-    method, config = _option(argv, "--method") or verbs.DEFAULT_METHOD, _option(argv, "--config")
+    config = _option(argv, "--config")
+    method = _option(argv, "--method") or _method_of(config) or verbs.DEFAULT_METHOD
     cls = method_info(method).config
     default = cls() if config is None else _read_config(Path(config), method, cls())
     taken = {f.name for f in dataclasses.fields(Fit)}
@@ -73,11 +75,26 @@ def _fit_with_settings(argv: Sequence[str]) -> type[Fit]:
     offered = dataclasses.make_dataclass(cls.__name__, fixed, bases=(cls,), frozen=True)
     values = {f.name: getattr(default, f.name) for f in dataclasses.fields(cls)}
     option = dataclasses.field(default=offered(**values), kw_only=True)
-    made = dataclasses.make_dataclass(
-        "Fit", [("settings", Annotated[offered, arg(name="")], option)], bases=(Fit,), frozen=True
-    )
+    fields = [
+        ("method", str, dataclasses.field(default=method)),
+        ("settings", Annotated[offered, arg(name="")], option),
+    ]
+    made = dataclasses.make_dataclass("Fit", fields, bases=(Fit,), frozen=True)
     made.__doc__ = Fit.__doc__
     return made
+
+
+def _method_of(config: str | None) -> str | None:
+    """The method that a run's `config.yaml` names; None for another file, or one that cannot be read."""
+    from jnrsfm.config import read_yaml
+
+    if config is None:
+        return None
+    try:
+        named = read_yaml(Path(config)).get("method")
+    except InputError:
+        return None  # said when it is read for its settings
+    return named if isinstance(named, str) else None
 
 
 def _read_config(path: Path, method: str, default: Any) -> Any:

@@ -14,9 +14,9 @@ from jnrsfm.cli.answers import Answer, describe, fit_answer, number, summary, ta
 from jnrsfm.cli.files import Clean, Convert, Info
 from jnrsfm.cli.finding import Completion, View
 from jnrsfm.cli.reading import Reader, Verb, read_said
+from jnrsfm.config import DEFAULT_METHOD
 from jnrsfm.errors import InputError
 
-DEFAULT_METHOD = "deep-nrsfm++"
 Camera = Literal["auto", "orthographic", "weak-perspective", "perspective"]
 
 
@@ -30,7 +30,8 @@ class Fit(Reader):
     out: Annotated[Path, arg(metavar="RUN")]
     """Run folder: new or empty, unless --resume."""
     method: str = DEFAULT_METHOD
-    """Method (jnrsfm methods lists them); --method NAME --help shows the settings of another."""
+    """Method (jnrsfm methods lists them; auto chooses among those of landmarks); --method NAME --help shows the
+    settings of another."""
     camera: Camera = "auto"
     """Camera model; auto takes the file's, else orthographic."""
     restarts: Annotated[int | None, arg(metavar="N")] = None
@@ -72,6 +73,7 @@ class Fit(Reader):
         elif images:
             landmarks = io.read_images(_only(self.input), **self.reading)
         else:
+            _refuse_images(self.input, info.name)
             landmarks = read_said(self.input, self.reading, self.quiet)
         reference = _read_reference(self.reference)
         camera = None if self.camera == "auto" else self.camera
@@ -134,7 +136,7 @@ class Demo(Verb):
             )
         run = demos.demo_images if self.images else demos.demo
         result = run(self.out, seed=self.seed, progress=not self.quiet)
-        answer = fit_answer("student" if self.images else DEFAULT_METHOD, result, self.out)
+        answer = fit_answer("student" if self.images else demos.DEMO_METHOD, result, self.out)
         if self.images:
             answer = dataclasses.replace(answer, text=f"{answer.text} and {self.out / 'unseen.html'}")
         return answer
@@ -184,15 +186,16 @@ class Lift(Reader):
         if self.drop_empty and not images:
             given, _ = io.drop_empty(given, model.camera)
         reconstruction = model.lift(given, str(self.input))
-        reconstruction.save(self.out)
         about, page, quality, lines = summary(reconstruction), None, None, []
         if isinstance(given, LabelledImages):
+            reconstruction.save(self.out)
             io.write_beside(self.out.parent, reconstruction, self.out.stem)
             page = api.write_image_page(self.out.with_suffix(".html"), given, reconstruction)
         else:
             from jnrsfm import metrics, report
 
-            quality = metrics.assess(given, reconstruction)
+            reconstruction, quality = metrics.judged(given, reconstruction)
+            reconstruction.save(self.out)
             lines = ["", metrics.format_quality(quality)]
             if self.report is not None:
                 page = report.write_report(
@@ -314,6 +317,17 @@ def _gives_depth(run: Path) -> bool:
     except InputError:  # what is wrong with it is said where it is loaded
         return False
     return name in METHODS and METHODS[name].takes is FramePairs
+
+
+def _refuse_images(paths: tuple[Path, ...], method: str) -> None:
+    """A folder of photographs needs a method that takes them: none is chosen for it."""
+    from jnrsfm import io
+    from jnrsfm.methods import METHODS
+    from jnrsfm.types import LabelledImages
+
+    if len(paths) == 1 and paths[0].is_dir() and io.holds_images(paths[0]):
+        those = ", ".join(n for n, m in METHODS.items() if getattr(m, "takes", None) is LabelledImages)
+        raise InputError(f"{paths[0]}: holds images, and {method} takes landmarks: --method, one of {those}")
 
 
 def _check_output(path: Path, source: Path) -> None:

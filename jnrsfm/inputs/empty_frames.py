@@ -38,7 +38,7 @@ def put_back(
     )
     there = np.zeros((n, result.n_points), bool)
     there[kept] = True if result.valid3d is None else np.asarray(result.valid3d)
-    spread = None if result.score is None else f32(blend(result.score))
+    spread, deviation = (None if x is None else f32(blend(x)) for x in (result.score, result.deviation))
     margin = None
     if result.mirror_margin is not None:
         margin = np.zeros(n, np.float32)
@@ -46,8 +46,9 @@ def put_back(
     visible = np.zeros((n, result.n_points), bool)
     visible[kept] = np.asarray(landmarks.visible)[kept] if result.visible is None else result.visible
     return result.replace(
-        points3d=f32(blend(result.points3d)), cameras=cameras, visible=visible, score=spread, valid3d=there,
-        sequence=landmarks.sequence, category=landmarks.category, mirror_margin=margin,
+        points3d=f32(blend(result.points3d)), cameras=cameras, visible=visible, score=spread,
+        deviation=deviation, valid3d=there, sequence=landmarks.sequence, category=landmarks.category,
+        mirror_margin=margin,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from jnrsfm.inputs.jittery import in_order
 from jnrsfm.linalg.sign_synchronization import solve_chain
 from jnrsfm.types import Landmarks
 
@@ -32,10 +33,12 @@ class Swaps(NamedTuple):
 
 
 def find_swaps(landmarks: Landmarks) -> Swaps:
-    """The exchanged frames of clips; none where there are no `symmetric` pairs or no order."""
+    """The exchanged frames of clips; none where there are no `symmetric` pairs or no order, or where the frames of
+    what is called a clip do not follow each other."""
     n = landmarks.n_frames
     found: np.ndarray = np.zeros(n, bool)
     loss = np.zeros(n)
+    landmarks = in_order(landmarks)
     if landmarks.symmetric is None or landmarks.sequence is None or not len(np.asarray(landmarks.symmetric)):
         return Swaps(found, loss)
     x = np.where(
@@ -64,7 +67,20 @@ def swaps_of_clip(
     for k in range(1, lags + 1):
         links[k - 1, k:] = _votes(x, seen, k, _SLACK * size) / k**2
     mask, loss = solve_chain(links)
-    return np.asarray(mask, bool), loss
+    mask = np.asarray(mask, bool)
+    return mask, np.minimum(loss, np.where(mask, _loss_of_stretches(links, mask), np.inf))
+
+
+def _loss_of_stretches(links: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Votes that would be lost were the whole stretch of exchanged frames that a frame is in labelled as the others: a
+    body that turns past its own profile leaves hardly any, however many frames follow."""
+    stretch = np.cumsum(np.diff(mask, prepend=False)) * mask  # a number for each stretch, 0 outside
+    lost = np.zeros(int(stretch.max()) + 1)
+    for k, votes in enumerate(links, 1):
+        now, then = stretch[k:], stretch[:-k]
+        apart = mask[k:] != mask[:-k]
+        np.add.at(lost, np.where(apart, now + then, 0), -votes[k:] * apart)
+    return lost[stretch]
 
 
 def exchanged(landmarks: Landmarks, frames: Bool[np.ndarray, " frame"]) -> Landmarks:

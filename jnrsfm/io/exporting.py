@@ -79,7 +79,8 @@ def export_of(
     if record.valid3d is not None:
         points = np.where(np.asarray(record.valid3d)[..., None], points, np.nan)
     scale = np.ones(len(points)) if record.scale is None else np.asarray(record.scale, np.float64)
-    spread = None if record.score is None else np.asarray(record.score, np.float64) * scale[:, None]
+    spread = record.uncertainty
+    spread = None if spread is None else np.asarray(spread, np.float64) * scale[:, None]
     factor, units = 1.0, ""
     if scale_by is not None:
         factor, units = _factor(points, names, edges, scale_by), "m"

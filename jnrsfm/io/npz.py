@@ -122,7 +122,8 @@ def reconstruction_arrays(reconstruction: Reconstruction) -> dict[str, Any]:
         "points2d": r.points2d,
     }
     for key in (
-        "visible", "score", "valid3d", "sequence", "category", "mirror_margin", "edges", "symmetric", "frame_index",
+        "visible", "score", "deviation", "valid3d", "sequence", "category", "mirror_margin", "edges", "symmetric",
+        "frame_index",
     ):  # fmt: skip
         arrays[key] = getattr(r, key)
     for key in ("names", "categories"):

@@ -14,7 +14,7 @@ def write_reconstruction(path, reconstruction: Reconstruction) -> None:
     """Write a reconstruction as npz: the keys are the fields' names, and `points2d` the reprojection.
 
     `points3d (F, P, 3)`, `rotations (F, 3, 3)`, `translations (F, 3)`, `scale (F,)`, `intrinsics`, `camera`
-    (the model), `visible`, `score`, `valid3d`, `sequence`, `category`, `categories`, `mirror`,
+    (the model), `visible`, `score`, `deviation`, `valid3d`, `sequence`, `category`, `categories`, `mirror`,
     `mirror_margin`, `gauge`, `names`, `edges`, `symmetric`; what is None is left out. The file appears at
     once or not at all. Raises InputError where it cannot be written or holds non-finite values.
     """

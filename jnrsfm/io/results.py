@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jnrsfm.by_type import ByType
 from jnrsfm.depth_maps import DepthMaps
 from jnrsfm.geometry.mesh.sequence import MeshSequence
 from jnrsfm.io.depth.maps import read_depth, write_depth
@@ -12,7 +13,7 @@ from jnrsfm.io.meshes import read_meshes, write_mesh_files, write_meshes
 from jnrsfm.io.reconstruction import read_reconstruction, write_reconstruction
 from jnrsfm.io.trajectory_field import read_field, write_field
 from jnrsfm.scenes import TrajectoryField
-from jnrsfm.types import ByType, Reconstruction, Result
+from jnrsfm.types import Reconstruction, Result
 
 R = TypeVar("R", bound=Result)
 

@@ -25,7 +25,7 @@ LANDMARK_KEYS = (
 )  # fmt: skip
 REFERENCE_KEYS = (
     "points3d", "valid3d", "rotations", "translations", "scale", "rotations_fit", "scale_fit",
-    "score", "mirror", "mirror_margin", "gauge",
+    "score", "deviation", "mirror", "mirror_margin", "gauge",
 )  # fmt: skip
 KEYS = LANDMARK_KEYS + REFERENCE_KEYS
 
@@ -171,6 +171,7 @@ def reference_from_fields(fields: Fields) -> Reconstruction | None:
         visible=visible,
         valid3d=None if valid.all() and "valid3d" not in fields else valid,
         score=fields.floats("score", ("F", "P")) if "score" in fields else None,
+        deviation=fields.floats("deviation", ("F", "P")) if "deviation" in fields else None,
         sequence=None if sequence_key is None else read_sequence(fields, sequence_key),
         category=category,
         mirror_margin=fields.floats("mirror_margin", ("F",)) if "mirror_margin" in fields else None,

@@ -42,7 +42,8 @@ class Fitted(NamedTuple):
     `heldout` is a dict with `error`, `baseline`, `count`, `note` (see `metrics.assess`); `restarts`
     holds the camera-frame shapes `(restart, frame, point, 3)` of the restarts alive at the end, the chosen
     one first; `diagnostics` are plain values for the record; `latent` is for the picture of the codes;
-    `code` says how the fit ended; `said` are warnings of the method itself, with which no fit is called good.
+    `code` says how the fit ended; `said` are warnings of the method itself, with which no fit is called good;
+    `keeps_lengths`: bones have constant lengths because the method wants them so, which is no evidence of anything.
     """
 
     reconstruction: Any
@@ -53,6 +54,7 @@ class Fitted(NamedTuple):
     latent: Latent | None = None
     code: ResultCode = ResultCode.CONVERGED
     said: tuple[str, ...] = ()
+    keeps_lengths: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,16 @@ from jnrsfm.metrics.curves import point_errors as point_errors
 from jnrsfm.metrics.curves import success_rate as success_rate
 from jnrsfm.metrics.depth_quality import assess_depth as assess_depth
 from jnrsfm.metrics.depth_quality import clip_flicker as clip_flicker
+from jnrsfm.metrics.expected_error import RADII as RADII
+from jnrsfm.metrics.expected_error import Evidence as Evidence
+from jnrsfm.metrics.expected_error import Prediction as Prediction
+from jnrsfm.metrics.expected_error import deviations as deviations
+from jnrsfm.metrics.expected_error import evidence as evidence
+from jnrsfm.metrics.expected_error import predict as predict
 from jnrsfm.metrics.field_quality import assess_field as assess_field
 from jnrsfm.metrics.fits import format_quality as format_quality
 from jnrsfm.metrics.fits import judge_fit as judge_fit
+from jnrsfm.metrics.fits import judged as judged
 from jnrsfm.metrics.fits import score_fit as score_fit
 from jnrsfm.metrics.matching import camera_points as camera_points
 from jnrsfm.metrics.matching import category_names as category_names
@@ -36,8 +43,4 @@ from jnrsfm.metrics.protocols import protocol as protocol
 from jnrsfm.metrics.quality import restart_spread as restart_spread
 from jnrsfm.metrics.quality_report import CHECKS as CHECKS
 from jnrsfm.metrics.quality_report import assess as assess
-from jnrsfm.metrics.verdict import Evidence as Evidence
-from jnrsfm.metrics.verdict import Prediction as Prediction
-from jnrsfm.metrics.verdict import evidence as evidence
 from jnrsfm.metrics.verdict import judge as judge
-from jnrsfm.metrics.verdict import predict as predict

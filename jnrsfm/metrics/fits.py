@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from jnrsfm.metrics.expected_error import deviations
 from jnrsfm.metrics.protocols import evaluate
 from jnrsfm.metrics.quality import restart_spread
 from jnrsfm.metrics.quality_report import assess
 from jnrsfm.types import Landmarks, Reconstruction, Result
+
+_MOST_FRAMES = 20  # to look at first
+_STANDS_OUT = 1.5  # times the median
 
 
 def judge_fit(
@@ -21,7 +25,8 @@ def judge_fit(
     remarks: Sequence[str] = (),
     said: Sequence[str] = (),
 ) -> tuple[Result, dict[str, Any]]:
-    """The result of a fit (`methods.Fitted`) with its uncertainty, the spread over restarts, and its quality report.
+    """The result of a fit (`methods.Fitted`) with the spread over restarts and the error to be expected of each point,
+    and its quality report.
 
     `reliability`: what the tracks said of their points (`assess`); `exchanged (frame,)`: frames in which left and right
     are exchanged and were fitted so, whose margin of the depth reflection is put to 0; `remarks`: what is wrong with
@@ -35,10 +40,32 @@ def judge_fit(
         result = result.replace(score=spread.astype(np.float32))
     if exchanged is not None and isinstance(result, Reconstruction) and result.mirror_margin is not None:
         result = result.replace(mirror_margin=np.where(exchanged, 0, result.mirror_margin).astype(np.float32))
-    return result, assess(
+    return judged(
         landmarks, result, heldout=fitted.heldout, reliability=reliability, exchanged=exchanged, remarks=remarks,
-        said=[*said, *fitted.said],
+        said=[*said, *fitted.said], keeps_lengths=fitted.keeps_lengths,
     )  # fmt: skip
+
+
+def judged(landmarks: Any, result: Result, **evidence: Any) -> tuple[Result, dict[str, Any]]:
+    """A result with the error to be expected of each of its points (`Reconstruction.deviation`), and its quality report
+    (`assess`, whose keywords `evidence` are)."""
+    quality = assess(landmarks, result, **evidence)
+    if isinstance(result, Reconstruction):
+        reliability = evidence.get("reliability")
+        weights = None if reliability is None else reliability.weights
+        expected = deviations(landmarks, result, quality["verdict"]["error"], weights)
+        result = result.replace(deviation=expected)
+        frames = [*quality["verdict"]["frames"], *_unsure_frames(expected)]
+        quality["verdict"]["frames"] = list(dict.fromkeys(frames))[:_MOST_FRAMES]
+    return result, quality
+
+
+def _unsure_frames(expected: np.ndarray) -> list[int]:
+    """The frames whose points are the least sure, the worst first, where they stand out."""
+    of_frame = np.sqrt((expected.astype(np.float64) ** 2).mean(1))
+    usual = np.median(of_frame)
+    order = np.argsort(-of_frame, kind="stable")[: _MOST_FRAMES // 2]
+    return [int(f) for f in order if of_frame[f] > _STANDS_OUT * usual]
 
 
 def score_fit(result: Result, reference: Reconstruction | None) -> dict[str, Any] | None:

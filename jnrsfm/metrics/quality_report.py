@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jnrsfm.by_type import ByType
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.skeleton import twin_bones
 from jnrsfm.metrics import quality, verdict
 from jnrsfm.metrics.protocols import camera_points
-from jnrsfm.types import ByType, Landmarks, Reconstruction, Result
+from jnrsfm.types import Landmarks, Reconstruction, Result
 
 
 class Threshold(NamedTuple):
@@ -76,6 +77,7 @@ def assess(
     exchanged: Any = None,
     remarks: Sequence[str] = (),
     said: Sequence[str] = (),
+    keeps_lengths: bool = False,
 ) -> dict[str, Any]:
     """The quality report of a fit, which needs no 3D labels: data that JSON holds, by the checks of the result's type.
 
@@ -92,7 +94,7 @@ def assess(
     their own points (`inputs.Reliability`: `weights`, `doubted`, `noise`). `exchanged (frame,)`: frames in which left
     and right are exchanged and were fitted so. `remarks`: what is wrong with the coordinates, a line each: they lead
     the warnings, and no fit to them is called anything but poor; `said`: lines that come next, with which no fit is
-    better than fair.
+    better than fair. `keeps_lengths`: the method keeps the lengths of bones (`methods.Fitted`).
 
     Raises `InputError` where landmarks and reconstruction do not match or a visible point projects nowhere.
     """
@@ -105,6 +107,7 @@ def assess(
         exchanged=exchanged,
         remarks=remarks,
         said=said,
+        keeps_lengths=keeps_lengths,
     )
 
 
@@ -118,6 +121,7 @@ def _of_points(
     exchanged: Any = None,
     remarks: Sequence[str] = (),
     said: Sequence[str] = (),
+    keeps_lengths: bool = False,
 ) -> dict[str, Any]:
     """The quality report of 3D points."""
     if landmarks.points2d.shape[:2] != reconstruction.points3d.shape[:2]:
@@ -148,6 +152,7 @@ def _of_points(
             warned=bool(said or report.warnings),
             exchanged=exchanged,
             repeated=restarts is not None,
+            keeps_lengths=keeps_lengths,
         ),
         "items": report.items,
         "warnings": [*remarks, *said, *report.warnings, REPROJECTION_IS_NOT_PROOF],

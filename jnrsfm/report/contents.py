@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jnrsfm.types import ByType, Landmarks, Reconstruction, Result, ResultCode
+from jnrsfm.by_type import ByType
+from jnrsfm.types import Landmarks, Reconstruction, Result, ResultCode
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

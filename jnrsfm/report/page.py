@@ -229,6 +229,17 @@ def _training(contents: Contents, curve: str | None) -> str:
     return f'<section class="panel"><h2>{title}</h2>{ended}{curve or ""}</section>'
 
 
+def _frames_to_see(scene: Scene, quality: Mapping | None) -> str:
+    """Buttons that jump to the frames that the verdict doubts first; of a thinned set, those that are on the page."""
+    told = (quality or {}).get("verdict") or {}
+    at = {int(f): i for i, f in enumerate(scene.frames)}
+    shown = [f for f in told.get("frames", ()) if f in at]
+    if not shown:
+        return ""
+    buttons = " ".join(f'<button type="button" data-go="{at[f]}">{f}</button>' for f in shown)
+    return f'<p class="look">Frames to look at first: {buttons}</p>'
+
+
 def page_html(contents: Contents) -> str:
     """The whole page of a reconstruction of points, as text."""
     scene, quality, settings = contents.scene, contents.quality, contents.settings
@@ -258,6 +269,7 @@ def page_html(contents: Contents) -> str:
         "verdict": verdict,
         "chip": _chip(verdict),
         "verdict_words": _e(words),
+        "look": _frames_to_see(scene, quality),
         "training": _training(contents, curve),
         "warnings": '<ul class="warnings" aria-label="Warnings">'
         + "".join(f"<li><b>Warning.</b> {_e(w)}</li>" for w in warnings)

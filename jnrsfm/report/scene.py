@@ -225,7 +225,7 @@ def build_scene(
     ordered = sequence is not None or landmarks.fps is not None or (turns.size > 0 and turn < VIDEO_DEGREES)
     world = np.swapaxes(np.asarray(reconstruction.cameras.rotations, np.float64), 1, 2)
 
-    score, margin = reconstruction.score, reconstruction.mirror_margin
+    score, margin = reconstruction.uncertainty, reconstruction.mirror_margin
     scene = Scene(
         frames=frames, total=total, shape=shape, state=state, observed=observed, reprojected=image,
         steady=stand @ steady, world=world, edges=edges.astype(np.int32), guessed=guessed,

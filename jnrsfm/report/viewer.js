@@ -207,6 +207,13 @@
   $("play").addEventListener("click", () => play(!ui.playing));
   $("frame").addEventListener("input", (e) => { play(false); seek(Number(e.target.value)); });
   $("clip").addEventListener("change", (e) => choose(e.target.value));
+  for (const b of document.querySelectorAll("[data-go]"))
+    b.addEventListener("click", () => {
+      if (!ui.list.includes(Number(b.dataset.go))) { $("clip").value = "all"; choose("all"); }
+      play(false);
+      seek(ui.list.indexOf(Number(b.dataset.go)));
+      document.querySelector(".viewer").scrollIntoView({ block: "nearest" });
+    });
   $("reference").addEventListener("change", (e) => { ui.reference = e.target.value; ask(); });
   for (const b of document.querySelectorAll("[data-mode]"))
     b.addEventListener("click", () => {

@@ -2,14 +2,12 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jnrsfm import datasets, metrics
 from jnrsfm.inputs import Reliability
-from jnrsfm.metrics import verdict
 from jnrsfm.report.summary import summarise
 
 pytestmark = pytest.mark.fast
@@ -112,32 +110,6 @@ def test_reflected_frames_are_listed_and_not_good():
     assert found["word"] == "fair"
     assert "4 frames may be reflected" in found["text"]
     assert said(landmarks, truth.replace(mirror="none"))["word"] != "good"
-
-
-def test_without_bones_the_steadiest_pairs_speak():
-    landmarks, truth = walk()
-    bare, shapes = landmarks.replace(edges=None), truth.replace(edges=None)
-    right, wrong = (verdict.evidence(bare, s).steadiness for s in (shapes, flattened(shapes, 0.5)))
-    assert right < wrong
-
-
-def test_doubted_points_do_not_speak(rng):
-    landmarks, truth = walk()
-    weights = np.ones((60, 19))
-    weights[rng.random((60, 19)) < 0.1] = 0
-    x = np.where(weights[..., None] > 0, np.asarray(landmarks.points2d), 5.0).astype(np.float32)
-    found = verdict.evidence(landmarks.replace(points2d=x), truth, weights)
-    clean = verdict.evidence(landmarks, truth, weights)
-    assert found.beyond == pytest.approx(clean.beyond)
-    assert found.residual == pytest.approx(clean.residual)
-
-
-def test_the_formula_is_that_of_the_calibration():
-    file = Path(__file__).parents[2] / "experiments" / "quality" / "calibration.json"
-    told = json.loads(file.read_text())
-    assert told["coefficients"] == verdict._COEFFICIENTS
-    assert told["half_width"] == verdict._HALF_WIDTH
-    assert told["left_out"]["good_above_20_percent"] == 0
 
 
 @pytest.mark.parametrize(("apart", "word"), [(0.01, "good"), (0.12, "fair"), (0.4, "poor")])

@@ -274,3 +274,11 @@ def test_a_notebook_shows_what_it_is_and_the_verdict(walker):
     assert "Verdict: <b>fair: &lt;b&gt; &amp; so on</b>" in shown
     assert shown.count("<tr>") == 1 + len(walker.QUALITY["items"])
     assert "<script" not in shown
+
+
+def test_frames_to_look_at_first_are_buttons(walker, tmp_path):
+    told = {"word": "fair", "text": "fair: read the warnings", "frames": [3, 1, 10_000]}
+    page = write(walker, tmp_path / "r.html", quality={"verdict": told, "items": [], "warnings": []})
+    buttons = '<button type="button" data-go="3">3</button> <button type="button" data-go="1">1</button></p>'
+    assert buttons in page
+    assert '<p class="look">' not in write(walker, tmp_path / "r.html")

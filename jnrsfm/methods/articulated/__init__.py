@@ -301,7 +301,9 @@ def _fitted(
         for s in (best, *(s for s in states if s is not first))
     ]
     restarts = np.stack(ends) if len(ends) > 1 else None
-    return Fitted(record, diagnostics=diagnostics, restarts=restarts, code=best.code, said=(_IMPOSED,))
+    return Fitted(
+        record, diagnostics=diagnostics, restarts=restarts, code=best.code, said=(_IMPOSED,), keeps_lengths=True
+    )  # fmt: skip
 
 
 INFO = MethodInfo(
