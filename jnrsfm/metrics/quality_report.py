@@ -99,16 +99,9 @@ def assess(
     Raises `InputError` where landmarks and reconstruction do not match or a visible point projects nowhere.
     """
     return CHECKS[type(reconstruction)](
-        landmarks,
-        reconstruction,
-        heldout=heldout,
-        restarts=restarts,
-        reliability=reliability,
-        exchanged=exchanged,
-        remarks=remarks,
-        said=said,
-        keeps_lengths=keeps_lengths,
-    )
+        landmarks, reconstruction, heldout=heldout, restarts=restarts, reliability=reliability, exchanged=exchanged,
+        remarks=remarks, said=said, keeps_lengths=keeps_lengths,
+    )  # fmt: skip
 
 
 def _of_points(
