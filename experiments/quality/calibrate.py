@@ -113,7 +113,9 @@ def row(
     away = away / size(shapes.reference)
     unit = metrics.deviations(landmarks, result, 1.0, weights) / size(np.asarray(result.points3d, np.float64))
     scores = metrics.evaluate(result, truth, ["one-mirror-scaled"])["one-mirror-scaled"]
-    known = lambda v: None if v is None or not math.isfinite(v) else round(float(v), 5)
+    known = lambda v: (
+        v if isinstance(v, bool) else None if v is None or not math.isfinite(v) else round(float(v), 5)
+    )
     return {
         "seed": seed, "method": method, "error": round(scores["normalized_error"], 5),
         **{k: known(v) for k, v in found.items()},

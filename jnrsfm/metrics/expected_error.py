@@ -56,6 +56,7 @@ class Evidence(NamedTuple):
     which anything was seen, the share of which one side was (NaN: no pairs). `jitter`: white noise of a coordinate of
     the tracks, a share of the object's size in the image (NaN: no clips to tell it from). `spread`: of a point over
     fits from other starts, or as the method gives it, a share of the shape's size, median (NaN: there is none).
+    `kept`: the method keeps the lengths of bones, so that those of other pairs speak.
     """
 
     steadiness: float
@@ -69,6 +70,7 @@ class Evidence(NamedTuple):
     one_sided: float
     jitter: float = float("nan")
     spread: float = float("nan")
+    kept: bool = False
 
     @property
     def gain(self) -> float:
@@ -76,9 +78,15 @@ class Evidence(NamedTuple):
         return self.steadiness / self.foreshortening if self.foreshortening > 0 else float("nan")
 
     @property
+    def unsteady(self) -> bool:
+        """Whether bones, or the steadiest pairs, are hardly steadier in space than in the image. Other pairs than bones
+        need not be steady in a figure that bends."""
+        return not self.kept and bool(self.gain > NO_GAIN)
+
+    @property
     def guessed(self) -> bool:
-        """Whether nothing speaks for the depths: views that do not turn, or lengths no steadier than in the image."""
-        return bool(self.view < NO_TURN or self.gain > NO_GAIN)
+        """Whether nothing speaks for the depths: views that do not turn, or lengths that they do not make steadier."""
+        return self.unsteady or bool(self.view < NO_TURN)
 
 
 def evidence(
@@ -102,7 +110,7 @@ def evidence(
     depth = quality.depth_ratio(x, np.ones_like(seen))
     return Evidence(
         steady, flat, view, beyond, float(np.nanmean(residual)), _depth_jitter(x, landmarks.sequence), depth,
-        thickness(x[frames]), _one_sided(landmarks), _jitter(landmarks),
+        thickness(x[frames]), _one_sided(landmarks), _jitter(landmarks), kept=keeps_lengths,
     )  # fmt: skip
 
 
@@ -256,9 +264,9 @@ def _posterior(x: np.ndarray, rotations: np.ndarray, seen: np.ndarray) -> np.nda
 
 # Of `experiments/quality/calibration.json`.
 _COEFFICIENTS = {"one": 0.1537, "steadiness": 0.3043, "gain": 0.3359, "spread": 0.2934}
-_HALF_WIDTH = 0.782
+_HALF_WIDTH = 0.775
 _GUESSED = 0.519  # the error where nothing speaks for the depths
-RADII = {0.1: 0.2, 0.2: 0.31, 0.3: 0.41, 0.4: 0.53, 0.5: 0.66, 0.6: 0.82, 0.7: 1.05, 0.8: 1.39, 0.9: 2.08}
+RADII = {0.1: 0.21, 0.2: 0.31, 0.3: 0.42, 0.4: 0.53, 0.5: 0.67, 0.6: 0.83, 0.7: 1.06, 0.8: 1.41, 0.9: 2.12}
 """Distances, in deviations, within which a share of the points lies (`deviations`)."""
 
 _RESIDUAL = 6.0  # a residual is over the longer side of the points' box, an error over their norm, with depth

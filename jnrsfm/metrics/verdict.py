@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jnrsfm.metrics.expected_error import NO_GAIN, NO_TURN, Prediction, evidence, predict
+from jnrsfm.metrics.expected_error import NO_TURN, Prediction, evidence, predict
 from jnrsfm.types import Landmarks, Reconstruction
 
 _NOISE = 0.4  # of the 2D motion beyond rank 3: no body moves like this
@@ -46,7 +46,7 @@ def judge(
         grave.append("the tracks move like noise, not like one object")
     elif found.view < NO_TURN:
         grave.append(f"no evidence of depth: the views turn by {math.degrees(found.view):.0f} degrees only")
-    elif found.gain > NO_GAIN:
+    elif found.unsteady:
         grave.append("no evidence of depth: lengths are hardly steadier in 3D than in the image")
     if found.jitter > _SHAKY * max(math.sin(found.view), 1e-6):
         grave.append(

@@ -157,3 +157,16 @@ def test_frames_that_are_less_sure_are_listed():
     assert 7 not in metrics.judged(landmarks, truth)[1]["verdict"]["frames"]
     expected = metrics.deviations(hidden, truth, quality["verdict"]["error"])
     np.testing.assert_allclose(found.deviation, expected)
+
+
+def test_bones_that_a_method_keeps_are_no_evidence():
+    """Of a relief whose bones were given their true lengths by force, other pairs tell that it is wrong."""
+    landmarks, truth = walk()
+    wrong = flattened(truth, 0.5)
+    plain, kept = (metrics.evidence(landmarks, wrong, keeps_lengths=k) for k in (False, True))
+    assert kept.kept
+    assert plain.steadiness != kept.steadiness
+    assert plain.unsteady
+    assert not kept.unsteady  # pairs that are no bones need not be steady
+    right = metrics.evidence(landmarks, truth, keeps_lengths=True)
+    assert metrics.predict(right).error < metrics.predict(kept).error
