@@ -77,7 +77,7 @@ def scored_and_lifted(fit: Fit) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One fit of `file`, a name below the data folder, seen as `change` makes it.
+    """One fit of `file`, a name below the data folder or several that make one set, seen as `change` makes it.
 
     `split` gives the frames to fit and those to lift afterwards (none: all are fitted); `score` makes the result's
     protocols and what else the experiment's tables show; `timed` fits by the method alone, `repeat` once more to time
@@ -86,7 +86,7 @@ class Case:
     name: str
     set: str
     setting: str
-    file: str
+    file: str | tuple[str, ...]
     camera: str = "orthographic"
     change: Change = unchanged
     overrides: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -103,10 +103,34 @@ class Case:
 
     def load(self, folder: Path) -> Data:
         """Landmarks and reference."""
-        path = folder / f"{self.file}.npz"
-        reference = io.read_reference(path)
-        assert reference is not None, path
-        return self.change((io.read_landmarks(path), reference))
+        names = (self.file,) if isinstance(self.file, str) else self.file
+        parts = []
+        for path in (folder / f"{name}.npz" for name in names):
+            reference = io.read_reference(path)
+            assert reference is not None, path
+            parts.append((io.read_landmarks(path), reference))
+        return self.change(parts[0] if len(parts) == 1 else pooled(parts))
+
+
+def pooled(parts: Sequence[Data]) -> Data:
+    """Several sets of the same points as one, the clips of each apart; their cameras have scales of their own."""
+    clips, first = [], 0
+    for landmarks, _ in parts:
+        own = np.unique(np.asarray(landmarks.sequence), return_inverse=True)[1]
+        clips.append(first + own)
+        first += own.max() + 1
+    sequence = np.concatenate(clips)
+    join = lambda values: np.concatenate([np.asarray(v) for v in values])
+    (landmarks, reference), cameras = parts[0], [r.cameras for _, r in parts]
+    return landmarks.replace(
+        points2d=join(x.points2d for x, _ in parts), visible=join(x.visible for x, _ in parts), sequence=sequence
+    ), reference.replace(
+        points3d=join(r.points3d for _, r in parts), visible=join(r.visible for _, r in parts), sequence=sequence,
+        cameras=cameras[0].replace(
+            rotations=join(c.rotations for c in cameras), translations=join(c.translations for c in cameras),
+            scale=join(c.scale for c in cameras),
+        ),
+    )  # fmt: skip
 
 
 def cmu(name: str) -> str:

@@ -23,9 +23,10 @@ def view(number: int):
     return change
 
 
-def case(name: str, title: str, setting: str, file: str, **fields: Any) -> Case:
-    """A set under weak perspective."""
-    return Case(name, title, setting, f"animals/{file}", camera="weak-perspective", **fields)
+def case(name: str, title: str, setting: str, file: str | tuple[str, ...], **fields: Any) -> Case:
+    """A set, or several as one, under weak perspective."""
+    files = f"animals/{file}" if isinstance(file, str) else tuple(f"animals/{one}" for one in file)
+    return Case(name, title, setting, files, camera="weak-perspective", **fields)
 
 
 CASES = [
@@ -39,6 +40,8 @@ CASES = [
              "cheetah_real/cheetah_real_baselines", method="articulated", change=view(k))
         for k in range(VIEWS)
     ),
+    case("cheetah_pooled_articulated", "cheetah, six cameras as one set", "all points, fisheye cameras",
+         tuple(f"cheetah_cam{k}" for k in CAMERAS), method="articulated"),
     case("mouse_pred_articulated", "mouse, tracked, 1,000 frames", "one camera", "mouse_dannce_pred1000",
          method="articulated"),
     case("mouse_labels_articulated", "mouse, hand labels", "six cameras, single views", "mouse_dannce_labels1",
