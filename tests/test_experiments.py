@@ -133,3 +133,16 @@ def test_works_leave_rows_with_what_made_them(tmp_path, capsys):
     assert run("nonsense") == 2
     assert "unknown case 'nonsense'" in capsys.readouterr().err
     assert asked == [("some_3",), (), ("--tables",)]
+
+
+def test_sets_are_pooled_with_clips_of_their_own():
+    parts = [
+        datasets.make("walker", frames=12, clips=2, camera="weak-perspective", seed=seed) for seed in (1, 2)
+    ]
+    landmarks, reference = harness.pooled(parts)
+    np.testing.assert_array_equal(landmarks.sequence, np.repeat(np.arange(4), 6))
+    np.testing.assert_array_equal(reference.sequence, landmarks.sequence)
+    for k, (own, truth) in enumerate(parts):
+        half = slice(12 * k, 12 * k + 12)
+        np.testing.assert_array_equal(landmarks.points2d[half], own.points2d)
+        np.testing.assert_allclose(reference.camera_points[half], truth.camera_points, rtol=1e-5)
