@@ -248,6 +248,7 @@ def run_all(cases: Iterable[Case], here: Path, command: str = "") -> None:
             write(path, row)
         errors = {p: v.get("normalized_error", v.get("mpjpe")) for p, v in row["protocols"].items()}
         print(case.name, errors, f"{row['seconds']} s", flush=True)
+        jax.clear_caches()  # a process can map only so many compiled programs
 
 
 def _view(row: dict[str, Any]) -> tuple:
