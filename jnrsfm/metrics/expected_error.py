@@ -50,7 +50,8 @@ class Evidence(NamedTuple):
     `steadiness`: how much lengths vary in 3D (deviation over mean), of bones or pairs of points that keep theirs best
     for how they vary in the image;
     `foreshortening`: the same of their distance in the image, which views that turn must change; `view`: root mean
-    square angle of the viewing directions, radians; `beyond`: 2D motion beyond rank 3; `residual`: of the image;
+    square angle of the viewing directions, radians; `beyond`: 2D motion beyond rank 3; `residual`: of the image,
+    beyond the tracks' own noise;
     `depth_jitter`: second differences of depth in time over those of the image, 1 where they are alike; `depth`: over
     width; `thickness`: third extent of a frame's shape over the second, median; `one_sided`: of the left-right pairs of
     which anything was seen, the share of which one side was (NaN: no pairs). `jitter`: white noise of a coordinate of
@@ -103,13 +104,14 @@ def evidence(
     x = camera_points(result)
     x = x - x.mean(1, keepdims=True)
     steady, flat = _distances(x, seen, landmarks.edges, keeps_lengths)
-    residual = quality.reprojection_errors(landmarks, result)
+    residual = float(np.nanmean(quality.reprojection_errors(landmarks, result)))
+    residual = math.sqrt(max(residual**2 - (_NOISE_LEFT * _noise(landmarks)) ** 2, 0.0))
     frames = np.arange(len(x))[:: -(-len(x) // 2000)]
     beyond = quality.beyond_rank(np.asarray(landmarks.points2d, float)[frames], seen[frames])[1]
     view = np.radians(quality.view_spread(np.asarray(result.rotations)))
     depth = quality.depth_ratio(x, np.ones_like(seen))
     return Evidence(
-        steady, flat, view, beyond, float(np.nanmean(residual)), _depth_jitter(x, landmarks.sequence), depth,
+        steady, flat, view, beyond, residual, _depth_jitter(x, landmarks.sequence), depth,
         thickness(x[frames]), _one_sided(landmarks), _jitter(landmarks), kept=keeps_lengths,
     )  # fmt: skip
 
@@ -129,6 +131,13 @@ def _jitter(landmarks: Landmarks) -> float:
     seen, xy = np.asarray(landmarks.visible, bool), np.asarray(landmarks.points2d, float)
     noise = clip_noise(xy, seen, landmarks.sequence).noise
     return noise if math.isfinite(noise) else float("nan")
+
+
+def _noise(landmarks: Landmarks) -> float:
+    """As `_jitter`, of a record without clips as if it were one; 0 where nothing is known."""
+    clip = landmarks.sequence if landmarks.sequence is not None else np.zeros(landmarks.n_frames, int)
+    noise = _jitter(landmarks.replace(sequence=clip))
+    return noise if math.isfinite(noise) else 0.0
 
 
 def _distances(x: np.ndarray, seen: np.ndarray, edges: Any, keeps_lengths: bool) -> tuple[float, float]:
@@ -187,8 +196,8 @@ class Prediction(NamedTuple):
 
 
 def predict(found: Evidence) -> Prediction:
-    """The module docstring's formula, and no less than follows from what the image is missed by beyond the tracks' own
-    noise, since a rigid shape keeps its lengths whatever it leaves unexplained; nor than where depths are guessed."""
+    """The module docstring's formula, and no less than follows from what the image is missed by, since a rigid shape
+    keeps its lengths whatever it leaves unexplained; nor than where depths are guessed."""
     log_error = _COEFFICIENTS["one"] + sum(_COEFFICIENTS[k] * v for k, v in terms(found).items())
     error = min(max(math.exp(log_error), least(found)), 2.0)
     return Prediction(error, error * math.exp(-_HALF_WIDTH), min(error * math.exp(_HALF_WIDTH), 2.0))
@@ -206,9 +215,7 @@ def terms(found: Evidence) -> dict[str, float]:
 
 def least(found: Evidence) -> float:
     """The error that what is left in the image speaks for, or that of guessed depths."""
-    residual = found.residual if math.isfinite(found.residual) else 0.0
-    noise = _NOISE_LEFT * found.jitter if math.isfinite(found.jitter) else 0.0
-    missed = _RESIDUAL * math.sqrt(max(residual**2 - noise**2, 0.0))
+    missed = _RESIDUAL * found.residual if math.isfinite(found.residual) else 0.0
     return max(missed, _GUESSED if found.guessed else 0.0)
 
 
@@ -264,16 +271,16 @@ def _posterior(x: np.ndarray, rotations: np.ndarray, seen: np.ndarray) -> np.nda
 
 # Of `experiments/quality/calibration.json`.
 _COEFFICIENTS = {"one": 0.1537, "steadiness": 0.3043, "gain": 0.3359, "spread": 0.2934}
-_HALF_WIDTH = 0.775
+_HALF_WIDTH = 0.736
 _GUESSED = 0.519  # the error where nothing speaks for the depths
-RADII = {0.1: 0.21, 0.2: 0.31, 0.3: 0.42, 0.4: 0.53, 0.5: 0.67, 0.6: 0.83, 0.7: 1.06, 0.8: 1.41, 0.9: 2.12}
+RADII = {0.1: 0.2, 0.2: 0.31, 0.3: 0.41, 0.4: 0.52, 0.5: 0.66, 0.6: 0.82, 0.7: 1.04, 0.8: 1.39, 0.9: 2.09}
 """Distances, in deviations, within which a share of the points lies (`deviations`)."""
 
 _RESIDUAL = 6.0  # a residual is over the longer side of the points' box, an error over their norm, with depth
-_NOISE_LEFT = 0.5  # of the noise of the tracks stands in the residual of a right fit
+_NOISE_LEFT = 0.35  # of the noise of the tracks stands in the residual of a fit, at least
 
 _KNOWN = 0.1  # of the size: how well the images are known, for what is expected of a point
 _TURNED = 0.045  # radians by which a camera may be wrong
 _LEAST = 0.014  # of the size
 _MODES = 12  # directions of the distribution
-_SOME, _CHUNK = 2000, 500  # frames that it is of; frames at a time
+_SOME, _CHUNK = 600, 500  # frames that it is of; frames at a time
