@@ -41,7 +41,7 @@ CASES = [
         for k in range(VIEWS)
     ),
     case("cheetah_pooled_articulated", "cheetah, six cameras as one set", "all points, fisheye cameras",
-         tuple(f"cheetah_cam{k}" for k in CAMERAS), method="articulated"),
+         tuple(f"cheetah_cam{k}" for k in CAMERAS), method="articulated", headline=True),
     case("mouse_pred_articulated", "mouse, tracked, 1,000 frames", "one camera", "mouse_dannce_pred1000",
          method="articulated"),
     case("mouse_labels_articulated", "mouse, hand labels", "six cameras, single views", "mouse_dannce_labels1",
