@@ -17,6 +17,7 @@ PERCENT: dict[str, tuple[str, str, str]] = {
     "cheetah": ("deep_nrsfm_pp/results/cheetah", "deep-nrsfm++", "normalized_error"),
     "bones_clean": ("articulated/results/cheetah_cam2_articulated", "one-mirror-scaled", "normalized_error"),
     "bones_wrong": ("articulated/results/cheetah_cam4_articulated", "one-mirror-scaled", "normalized_error"),
+    "bones_pooled": ("articulated/results/cheetah_pooled_articulated", "one-mirror-scaled", "normalized_error"),
     "missing_60": ("paul/results/missing_60_walking", "one-mirror", "normalized_error"),
     "missing_0": ("paul/results/short_walking", "one-mirror", "normalized_error"),
     "prn": ("prn/results/walking", "one-mirror", "normalized_error"),
@@ -63,4 +64,6 @@ def figures() -> dict[str, str]:
     found["bad_fits"] = f"{known['all']['bad']}"
     found["bad_but_good"] = f"{known['all']['bad but good']}"
     found["inside"] = f"{100 * known['all']['inside']:.0f} %"
+    found["points_inside"] = f"{100 * known['all']['points inside']['0.9']:.0f} %"
+    found["points_inside_auto"] = f"{100 * known['auto']['points inside']['0.9']:.0f} %"
     return found
