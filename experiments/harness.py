@@ -125,7 +125,9 @@ def pooled(parts: Sequence[Data]) -> Data:
     return landmarks.replace(
         points2d=join(x.points2d for x, _ in parts), visible=join(x.visible for x, _ in parts), sequence=sequence
     ), reference.replace(
-        points3d=join(r.points3d for _, r in parts), visible=join(r.visible for _, r in parts), sequence=sequence,
+        points3d=join(r.points3d for _, r in parts),
+        valid3d=None if reference.valid3d is None else join(r.valid3d for _, r in parts),
+        visible=join(r.visible for _, r in parts), sequence=sequence,
         cameras=cameras[0].replace(
             rotations=join(c.rotations for c in cameras), translations=join(c.translations for c in cameras),
             scale=join(c.scale for c in cameras),

@@ -92,6 +92,8 @@ def test_frames_with_nothing_seen_keep_their_numbers(walk, clean, tmp_path):
     assert not np.asarray(found.reconstruction.valid3d)[[*empty, 45]].any()
     back = Reconstruction.load(tmp_path / "run" / "reconstruction.npz")
     np.testing.assert_array_equal(np.asarray(back.valid3d), np.asarray(found.reconstruction.valid3d))
+    unknown = np.isnan(np.asarray(back.deviation))
+    np.testing.assert_array_equal(unknown, np.isnan(points).all(-1))
     assert jnrsfm.write_run_report(tmp_path / "run").stat().st_size > 10_000
 
 

@@ -17,7 +17,11 @@ PERCENT: dict[str, tuple[str, str, str]] = {
     "cheetah": ("deep_nrsfm_pp/results/cheetah", "deep-nrsfm++", "normalized_error"),
     "bones_clean": ("articulated/results/cheetah_cam2_articulated", "one-mirror-scaled", "normalized_error"),
     "bones_wrong": ("articulated/results/cheetah_cam4_articulated", "one-mirror-scaled", "normalized_error"),
-    "bones_pooled": ("articulated/results/cheetah_pooled_articulated", "one-mirror-scaled", "normalized_error"),
+    "bones_pooled": (
+        "articulated/results/cheetah_pooled_articulated",
+        "one-mirror-scaled",
+        "normalized_error",
+    ),
     "missing_60": ("paul/results/missing_60_walking", "one-mirror", "normalized_error"),
     "missing_0": ("paul/results/short_walking", "one-mirror", "normalized_error"),
     "prn": ("prn/results/walking", "one-mirror", "normalized_error"),
