@@ -1,6 +1,6 @@
 """One verdict on a whole fit, without 3D labels: the error to be expected, with an interval, and what spoils it.
 
-The error is that of `expected_error`. On real sets it ranks fits well and is too low for bad ones
+The error is that of `expected_error`. On real sets it ranks fits well and is too high for excellent ones
 (`experiments/quality`), so that a verdict names the error but not the interval, and names neither where a check or a
 warning says that lengths are no evidence.
 """
