@@ -14,18 +14,8 @@ import pytest
 from jnrsfm import cli, datasets, io
 
 ROOT = Path(__file__).resolve().parent.parent
-NETWORK = [
-    "--method",
-    "deep-nrsfm++",
-    "--update",
-    "adam",
-    "--sizes",
-    "16",
-    "8",
-    "4",
-    "--restarts",
-    "1",
-]  # compiles fast
+# compiles fast
+NETWORK = ["--method", "deep-nrsfm++", "--update", "adam", "--sizes", "16", "8", "4", "--restarts", "1"]
 SMALL = [*NETWORK, "--steps", "40", "--quiet"]
 
 

@@ -15,14 +15,14 @@ covariance of a point is
 
 $$C_{fp} = B_p (I + \tau^{-2} \textstyle\sum_{q \text{ seen}} B_q^T R_f^T R_f B_q)^{-1} B_p^T,$$
 
-large for what swings, what is hidden, and depth; a camera that is turned by $\gamma$ too far moves a point by
+large for what swings, what is hidden, and depth; a camera whose rotation is wrong by $\gamma$ moves a point by
 $\gamma r_{fp}$, $r$ its distance from the middle. So
 
 $$\sigma_{fp} = \hat e\, s\, w_{fp} / \operatorname{rms}(w), \qquad
 w_{fp}^2 = \operatorname{tr} C_{fp} + \gamma^2 r_{fp}^2 + \epsilon^2,$$
 
-with $s$ the size of the frame's shape; $\tau, \gamma, \epsilon$ are settled by likelihood on the generated sets, and so
-is the distance, in these deviations, within which a share of the points lies (`RADII`).
+with $s$ the size of the frame's shape; $\tau, \gamma, \epsilon$ are those of greatest likelihood on the generated
+sets, where the distances within which shares of the points lie, in these deviations, are measured too (`RADII`).
 """
 
 import math
@@ -105,14 +105,22 @@ def evidence(
     x = x - x.mean(1, keepdims=True)
     steady, flat = _distances(x, seen, landmarks.edges, keeps_lengths)
     residual = float(np.nanmean(quality.reprojection_errors(landmarks, result)))
-    residual = math.sqrt(max(residual**2 - (_NOISE_LEFT * _noise(landmarks)) ** 2, 0.0))
+    jitter = _jitter(landmarks)
+    # a record without clips may be one: its noise is no error either
+    noise = (
+        jitter
+        if landmarks.sequence is not None
+        else _jitter(landmarks.replace(sequence=np.zeros(len(x), int)))
+    )
+    if math.isfinite(noise):
+        residual = math.sqrt(max(residual**2 - (_NOISE_LEFT * noise) ** 2, 0.0))
     frames = np.arange(len(x))[:: -(-len(x) // 2000)]
     beyond = quality.beyond_rank(np.asarray(landmarks.points2d, float)[frames], seen[frames])[1]
     view = np.radians(quality.view_spread(np.asarray(result.rotations)))
     depth = quality.depth_ratio(x, np.ones_like(seen))
     return Evidence(
         steady, flat, view, beyond, residual, _depth_jitter(x, landmarks.sequence), depth,
-        thickness(x[frames]), _one_sided(landmarks), _jitter(landmarks), kept=keeps_lengths,
+        thickness(x[frames]), _one_sided(landmarks), jitter, kept=keeps_lengths,
     )  # fmt: skip
 
 
@@ -125,19 +133,12 @@ def _one_sided(landmarks: Landmarks) -> float:
 
 
 def _jitter(landmarks: Landmarks) -> float:
-    """Noise of the tracks in shares of the object's size; NaN for loose frames, or where they do not follow each
-    other."""
+    """Noise of the tracks in shares of the object's size; NaN for frames without clips, or where they do not follow
+    each other."""
     landmarks = landmarks.select(slice(0, _ENOUGH))
     seen, xy = np.asarray(landmarks.visible, bool), np.asarray(landmarks.points2d, float)
     noise = clip_noise(xy, seen, landmarks.sequence).noise
     return noise if math.isfinite(noise) else float("nan")
-
-
-def _noise(landmarks: Landmarks) -> float:
-    """As `_jitter`, of a record without clips as if it were one; 0 where nothing is known."""
-    clip = landmarks.sequence if landmarks.sequence is not None else np.zeros(landmarks.n_frames, int)
-    noise = _jitter(landmarks.replace(sequence=clip))
-    return noise if math.isfinite(noise) else 0.0
 
 
 def _distances(x: np.ndarray, seen: np.ndarray, edges: Any, keeps_lengths: bool) -> tuple[float, float]:
@@ -150,11 +151,11 @@ def _distances(x: np.ndarray, seen: np.ndarray, edges: Any, keeps_lengths: bool)
     i, j = points[np.array(np.triu_indices(len(points), 1))]
     share, least = _STEADY, _LONG
     if edges is not None and len(edges) >= 3:
-        bones = np.zeros((x.shape[1],) * 2, bool)
-        bones[tuple(np.asarray(edges).T)] = True
         if keeps_lengths:
-            loose = ~(bones | bones.T)[i, j]
-            i, j = i[loose], j[loose]
+            bones = np.zeros((x.shape[1],) * 2, bool)
+            bones[tuple(np.asarray(edges).T)] = True
+            others = ~(bones | bones.T)[i, j]
+            i, j = i[others], j[others]
         else:
             (i, j), share, least = np.asarray(edges).T, _STEADY_BONES, 0.0
     space, plane = (np.linalg.norm(y[:, i] - y[:, j], axis=-1) for y in (x, x[..., :2]))
@@ -242,7 +243,7 @@ def deviations(
     for kind in np.unique(kinds):
         own = np.flatnonzero(kinds == kind)
         variance[own] = _posterior(x[own], np.asarray(result.rotations, np.float64)[own], seen[own])
-    variance = np.where(defined, variance + (_TURNED**2) * (x**2).sum(-1) + _LEAST**2, 0.0)
+    variance = np.where(defined, variance + (_ROTATION_ERROR**2) * (x**2).sum(-1) + _LEAST**2, 0.0)
     share = np.sqrt(variance / (variance.sum(1, keepdims=True) / count).mean())
     return (error * size[:, None] * share).astype(np.float32)
 
@@ -280,7 +281,7 @@ _RESIDUAL = 6.0  # a residual is over the longer side of the points' box, an err
 _NOISE_LEFT = 0.35  # of the noise of the tracks stands in the residual of a fit, at least
 
 _KNOWN = 0.1  # of the size: how well the images are known, for what is expected of a point
-_TURNED = 0.045  # radians by which a camera may be wrong
+_ROTATION_ERROR = 0.045  # radians by which a camera may be wrong
 _LEAST = 0.014  # of the size
 _MODES = 12  # directions of the distribution
 _SOME, _CHUNK = 600, 500  # frames that it is of; frames at a time
