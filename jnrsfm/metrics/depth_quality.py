@@ -33,6 +33,7 @@ def clip_flicker(maps: DepthMaps) -> tuple[float, float] | None:
 def assess_depth(
     pairs: Any, maps: DepthMaps, *, heldout: Mapping[str, Any] | None = None, restarts: Any = None,
     reliability: Any = None, exchanged: Any = None, remarks: Sequence[str] = (), said: Sequence[str] = (),
+    keeps_lengths: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """The quality report of `DepthMaps` in the form of `metrics.assess`: the held-out normalised gradient error against
     that of one value for each row, temporal flicker, and what stays free."""

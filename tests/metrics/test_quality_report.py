@@ -1,5 +1,6 @@
 """Label-free quality: measures by hand, verdicts on good and broken fits, warnings that must come."""
 
+import inspect
 import json
 
 import numpy as np
@@ -313,6 +314,15 @@ def test_missing_points_flat_shapes_and_mismatches():
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("kind", metrics.CHECKS.kinds(), ids=lambda kind: kind.__name__)
+def test_the_checks_of_every_result_take_all_that_a_fit_can_say(kind):
+    words = [
+        name for name, p in inspect.signature(metrics.assess).parameters.items() if p.kind is p.KEYWORD_ONLY
+    ]
+    assert "keeps_lengths" in words
+    inspect.signature(metrics.CHECKS[kind]).bind(None, None, **dict.fromkeys(words))
+
+
 def test_items_without_their_data_are_left_out_and_thresholds_grade():
     landmarks, reconstruction = example()
     bare = landmarks.replace(edges=None, symmetric=None, names=None)
