@@ -52,13 +52,14 @@
   }
 
   const percent = (v) => (Number.isFinite(v) ? `${share(v)} %` : "–");
+  // numbers of the input, which warnings and buttons name
+  const range = () => `of ${data.frameNumber[ui.list[0]]} to ${data.frameNumber[ui.list.at(-1)]}`;
   function readout() {
     const f = frame(), p = data.points, bits = [];
     let hidden = 0;
     for (let i = 0; i < p; i++) hidden += data.state[f * p + i] === 1;
-    bits.push(`Frame <b>${ui.at + 1}</b> of ${ui.list.length}`);
+    bits.push(`Frame <b>${data.frameNumber[f]}</b> ${range()}`);
     if (data.clips.length > 1) bits.push(`clip ${data.clip[f]}`);
-    if (data.frameNumber[f] !== ui.at) bits.push(`number ${data.frameNumber[f]} of the input`);
     if (data.category) bits.push(safe(data.categoryNames[data.category[f]]));
     bits.push(`2D error <b>${percent(data.error2d[f])}</b> of size`);
     if (data.error3d) bits.push(`3D error <b>${percent(data.error3d[f])}</b> of size`);
@@ -81,7 +82,7 @@
     if (data.frames > 1) drawStrip(strip, data, ui, colours);
     readout();
     $("frame").value = ui.at;
-    $("frame").setAttribute("aria-valuetext", `frame ${ui.at + 1} of ${ui.list.length}`);
+    $("frame").setAttribute("aria-valuetext", `frame ${data.frameNumber[f]} ${range()}`);
     page.dataset.framesDrawn = ++drawn;
     page.dataset.frame = f;
     page.dataset.requests = performance.getEntriesByType("resource").length;

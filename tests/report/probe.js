@@ -70,7 +70,7 @@
   await attempt("strip", () => pointer("strip", "pointerdown", 3, $("strip").clientWidth - 9, 20));
   await attempt("clip", () => fire("clip", "change", "1"));
   did["clip frames"] = $("frame").max === "11" && page.dataset.frame === "12";
-  did.readout = /^Frame 1 of 12 · clip 1 .*3D error/.test($("readout").textContent);
+  did.readout = /^Frame 12 of 12 to 23 · clip 1 .*3D error/.test($("readout").textContent);
   let before = look();
   await wait(250);
   did["stands still"] = before === look();

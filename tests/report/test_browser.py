@@ -66,6 +66,25 @@ def test_every_control_does_something(walker, tab, tmp_path):
     assert (tab.console, tab.faults) == ([], [])
 
 
+def test_buttons_jump_to_the_frames_that_the_verdict_doubts(walker, tab, tmp_path):
+    """Also to a frame of another clip than the one that is shown; its number is that of the warnings."""
+    landmarks, result, _ = walker.example(24, clips=2)
+    quality = walker.QUALITY | {"verdict": {"word": "fair", "text": "fair: look", "frames": [17, 3]}}
+    tab.open(write_report(tmp_path / "r.html", Contents(input=landmarks, result=result, quality=quality)))
+    seen = tab.run("""(async () => {
+      const press = async (act) => {
+        act();
+        await new Promise(r => setTimeout(r, 300));
+        return [document.documentElement.dataset.frame, document.getElementById("readout").textContent.split(" · ")[0]];
+      };
+      const clip = document.getElementById("clip"), [late, early] = document.querySelectorAll("[data-go]");
+      const other = () => { clip.value = "0"; clip.dispatchEvent(new Event("change")); };
+      return [await press(() => early.click()), await press(other), await press(() => late.click())];
+    })()""")
+    assert seen == [["3", "Frame 3 of 0 to 23"], ["0", "Frame 0 of 0 to 11"], ["17", "Frame 17 of 0 to 23"]]
+    assert (tab.console, tab.faults) == ([], [])
+
+
 def test_phone_dark_and_reduced_motion(walker, tab, tmp_path):
     landmarks, result, truth = walker.example(24)
     path = write_report(
