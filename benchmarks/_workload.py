@@ -47,7 +47,7 @@ class Training:
         self.source = Resident(self.data, self.config.batch)
         self.engine = self.fit.engine
         self.key = jax.random.key(0)
-        self.hyper = {"free": jnp.float32(0.0), "depth_weight": jnp.float32(0.0)}
+        self.hyper = {"free": jnp.float32(0.0), "depth_weight": jnp.float32(0.0), "either": jnp.float32(0.0)}
 
     @property
     def network_sizes(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from experiments.harness import CMU, Case, cmu, first_clips, scored_and_lifted, 
 
 SHORT = ("drink", "pickup", "yoga", "shark", "walking", "face1")
 ABLATED = SHORT[1:]  # drink, of four times the frames, would take as long as the others together
-ENCODER = {"codes": "block-sparse"}
+ENCODERS = ("residual", "block-sparse")
 # One search, nothing held out and nothing chosen: for comparisons at equal compute.
 _ALONE = {
     "steps": 2000,
@@ -42,7 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 EVERYWHERE = ("paul", "held", "adl", "adl-nuclear")  # the rest on fewer sequences
 GRID, NOISES, BOTTLENECKS = "yoga", (0, 2, 5), (2, 4, 8, 12)
 STARTS = ("pnd", "rigid", "random")
-SEEDS = 2
+SEEDS, MANY = 2, 10
 CASES: tuple[Case, ...] = (
     *(case(f"short_{n}", _set(n), "short sequence", short(n), headline=True) for n in SHORT),
     *(case(f"cmu_{n}", f"CMU {n}", "all points", cmu(n), headline=True) for n in CMU),
@@ -74,5 +74,19 @@ CASES: tuple[Case, ...] = (
     case("unseen", "CMU walking", "trained on the first five of six clips", cmu("walking"), split=first_clips(0.8)),
     case("dense_back_sparse", "back_sparse", "152 frames, 126 points", "dense_like/back_sparse"),
     case("dense_iso_plane1", "iso_plane1", "21 frames, 400 points", "surfaces/iso_plane1", "perspective"),
-    case("encoder_walking", "CMU walking", "block-sparse encoder", cmu("walking"), overrides=ENCODER),
+    *(
+        case(f"encoder_{kind}_{n}", f"CMU {n}", f"{kind} encoder", cmu(n), overrides={"codes": kind})
+        for n in CMU for kind in ENCODERS
+    ),
+    *(
+        case(f"unseen_{kind}", "CMU walking", f"{kind} encoder, trained on the first five of six clips",
+             cmu("walking"), overrides={"codes": kind}, split=first_clips(0.8))
+        for kind in ENCODERS
+    ),
+    *(
+        case(f"seeds_{n}", _set(n), f"{MANY} seeds of random codes, side by side", short(n),
+             overrides={**_ALONE, "starts": ("random",), "restarts": MANY, "layout": "vmap", "holdout": 0.1,
+                        "select": "heldout"})
+        for n in ("pickup", "face1")
+    ),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from experiments.paul.cases import (
     ABLATED,
     BOTTLENECKS,
     CASES,
+    ENCODERS,
     GRID,
     NOISES,
     SEEDS,
@@ -69,11 +70,16 @@ def write_tables() -> None:
     deep = {n: HERE.parent / "deep_nrsfm_pp" / "results" / f"cmu_{n}.json" for n in CMU}
     deep_rows = {n: json.loads(p.read_text()) for n, p in deep.items() if p.exists()}
     lines = []
-    for what, protocol, key in (
-        ("PAUL", "frame-mirror", "protocols"), ("PAUL", "one-mirror", "protocols"),
-        ("PAUL, lifted frame by frame", "frame-mirror", "lifted"),
+    for what, protocol, key, name in (
+        ("PAUL", "frame-mirror", "protocols", "cmu"), ("PAUL", "one-mirror", "protocols", "cmu"),
+        ("PAUL, lifted frame by frame", "frame-mirror", "lifted", "cmu"),
+        *(
+            (f"PAUL, {kind} encoder{more}", "frame-mirror", key, f"encoder_{kind}")
+            for kind in ENCODERS for more, key in (("", "protocols"), (", lifted frame by frame", "lifted"))
+        ),
     ):  # fmt: skip
-        lines.append((f"{what}, `{protocol}`", *(_percent(get(f"cmu_{n}"), protocol, key) for n in CMU)))
+        cells = (_percent(get(f"{name}_{n}"), protocol, key) for n in CMU)
+        lines.append((f"{what}, `{protocol}`", *cells))
     lines.append(("Deep NRSfM++, `frame-mirror`", *(_percent(deep_rows.get(n)) for n in CMU)))
     tables["cmu"] = markdown(("", *CMU), lines)
     tables["ablation"] = markdown(
@@ -95,7 +101,7 @@ def write_tables() -> None:
         for noise in NOISES
     ]
     tables["grid"] = markdown(("noise", *(f"bottleneck {b}" for b in BOTTLENECKS)), cells)
-    names = [n for n in rows if n.startswith(("missing", "strong", "unseen", "encoder", "dense"))]
+    names = [n for n in rows if n.startswith(("missing", "strong", "unseen", "dense"))]
     lines = [
         (n, rows[n]["set"], rows[n]["setting"], rows[n]["camera"], _percent(rows[n]), _percent(rows[n], "one-mirror"),
          _percent(rows[n], "deep-nrsfm++"), _percent(rows[n], key="unseen") if "unseen" in rows[n] else "")

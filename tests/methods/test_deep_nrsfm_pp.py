@@ -13,8 +13,9 @@ from jnrsfm.errors import InputError
 from jnrsfm.geometry.cameras import camera_model
 from jnrsfm.inputs.observations import Normalizer, hold_out
 from jnrsfm.methods import METHODS, Model
-from jnrsfm.methods.deep_nrsfm_pp import Batch, DeepNRSfMpp, DeepNRSfMppModel, _Fit, fit
+from jnrsfm.methods.deep_nrsfm_pp import Batch, DeepNRSfMpp, DeepNRSfMppModel, _Fit, fit, forward
 from jnrsfm.methods.recipe import corrected_scale
+from jnrsfm.models.functional import Network
 from jnrsfm.training import Session
 from jnrsfm.types import CAMERA_MODELS
 
@@ -42,7 +43,8 @@ def few(camera="orthographic", frames=16, seed=2, **options):
         ({"holdout": 1.0}, "holdout"), ({"holdout": 0.0, "select": "heldout"}, "holdout is 0"),
         ({"bottleneck": 0}, "bottleneck"), ({"bottleneck": -1}, "bottleneck"), ({"preset": "humans"}, "preset"),
         ({"activation": "gelu"}, "activation"), ({"size": "median"}, "size"), ({"final": -0.5}, "final"),
-        ({"scale_correction": -1}, "scale_correction"), ({"robust": -1.0}, "robust"), ({"lasso": -1.0}, "lasso"),
+        ({"scale_correction": -1}, "scale_correction"), ({"same_size": -1.0}, "same_size"),
+        ({"robust": -1.0}, "robust"), ({"lasso": -1.0}, "lasso"),
         ({"sizes": (8, 0)}, "sizes"), ({"sizes": ()}, "sizes"), ({"steps": 0}, "steps"),
         ({"roll": -1.0}, "roll"),
     ],
@@ -89,14 +91,47 @@ def test_scale_correction_undoes_a_wrong_size(camera, by):
     assert (found[largest] < depth[largest]) == (camera == "perspective")
 
 
+class Known(Network):
+    """A network that knows shapes and rotations by heart: they are its parameters."""
+
+    def module(self, params, model_state=None):
+        return lambda rows: (*params, None)
+
+
+def test_a_reflected_frame_of_a_wrong_size_is_seen_for_what_it_is():
+    """Perspective: the scale comes from the image; of each frame the reflection that fits it, if asked for."""
+    landmarks, truth = datasets.make("walker", frames=6, clips=1, camera="perspective", missing=0.2, seed=3)
+    seen, frames = Normalizer("perspective", "rms")(landmarks)
+    with jax.enable_x64(True):
+        x = np.asarray(truth.camera_points, np.float64) @ np.asarray(frames.turn, np.float64).mT
+        size = np.sqrt(((x - x.mean(1, keepdims=True)) ** 2).sum(-1).mean())
+        depth, shapes = x.mean(1)[:, 2] / size, (x - x.mean(1, keepdims=True)) / size
+        wrong = np.arange(6) % 2 == 0
+        found = np.where(wrong[:, None, None], shapes * [1, 1, -1], shapes)
+        network = Known(type(None), None, None)
+        params = jnp.asarray(found), jnp.broadcast_to(jnp.eye(3), (6, 3, 3))
+        seen = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), seen)
+        camera = camera_model("perspective")
+        as_is, either = (forward(network, camera, params, seen, 1.0, e, solve_scale=True) for e in (0.0, 1.0))
+        np.testing.assert_array_equal(as_is.mirrored > 0, wrong)
+        np.testing.assert_array_equal(either.mirrored, as_is.mirrored)
+        missed = np.abs(np.where(np.asarray(seen.weights)[..., None] > 0, as_is.residual, 0)).max((1, 2))
+        assert missed[wrong].min() > 1e-2
+        np.testing.assert_allclose(either.depth, depth, rtol=1e-5)
+        np.testing.assert_allclose(either.camera_points, shapes, atol=1e-12)
+        np.testing.assert_allclose(
+            np.where(np.asarray(seen.weights)[..., None] > 0, either.residual, 0), 0, atol=1e-5
+        )
+        fixed = forward(network, camera, params, seen, 1.0, 1.0)
+        np.testing.assert_array_equal(fixed.depth, seen.depth)
+
+
 def test_bones_need_what_they_are_measured_on():
     bare = few("perspective", 6).replace(edges=None)
     with pytest.raises(InputError, match="left-right bone pairs"):
         _Fit(bare, "perspective", DeepNRSfMpp(**TINY, bones=0.1), 0, Session())
-    run = _Fit(bare, "perspective", DeepNRSfMpp(**TINY, scale_by="bones"), 0, Session())
-    params, _ = run.network.init(jax.random.key(0))
     with pytest.raises(InputError, match="no edges"):
-        run.rescaled(run.seen, run.shapes(params, run.seen)[0])
+        _Fit(bare, "perspective", DeepNRSfMpp(**TINY, scale_by="bones"), 0, Session())
 
 
 # -------------------------------------------------------------------------------------------- leaks
@@ -115,7 +150,7 @@ def test_the_search_cannot_see_held_out_points(camera):
     params, _ = run.network.init(jax.random.key(0))
     grad = jax.jit(jax.value_and_grad(run.objective, has_aux=True))
     criteria = jax.jit(lambda *given: {k: t.sum() / w.sum() for k, (t, w) in run.criteria(*given).items()})
-    hyper = {"free": 0.0, "depth_weight": 1.0, "progress": 0.5}
+    hyper = {"free": 0.0, "depth_weight": 1.0, "either": 1.0, "progress": 0.5}
     found = []
     for shift in (0.0, 3.0):
         points = np.asarray(data.points) + np.where(held[..., None] > 0, np.float32(shift), 0)
@@ -253,9 +288,9 @@ def test_pickles_are_not_opened(fitted, tmp_path):
 
 
 @pytest.mark.fast
-def test_the_optimiser_and_its_steps_by_the_camera():
-    one, many = DeepNRSfMpp().resolved(1500, False), DeepNRSfMpp().resolved(1500, True)
-    assert (one.update, one.learning_rate, one.steps) == ("muon", 8e-3, 6_000)
-    assert (many.update, many.learning_rate, many.steps) == ("adam", 1e-3, 37_500)
-    named = DeepNRSfMpp(update="adam", learning_rate=2e-3, steps=7).resolved(1500, False)
+def test_unset_steps_by_the_optimiser():
+    many, few = DeepNRSfMpp().resolved(1500), DeepNRSfMpp(update="adam", learning_rate=1e-3).resolved(1500)
+    assert (many.update, many.learning_rate, many.steps) == ("muon", 8e-3, 6_000)
+    assert (few.update, few.learning_rate, few.steps) == ("adam", 1e-3, 37_500)
+    named = DeepNRSfMpp(update="adam", learning_rate=2e-3, steps=7).resolved(1500)
     assert (named.update, named.learning_rate, named.steps) == ("adam", 2e-3, 7)
