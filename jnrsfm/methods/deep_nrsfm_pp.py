@@ -29,6 +29,7 @@ import numpy as np
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.cameras import CameraModel, camera_model, fitted_depth
 from jnrsfm.geometry.depth_reflection import resolve_mirrors
+from jnrsfm.geometry.reflection_votes import by_images
 from jnrsfm.geometry.skeleton import twin_bones
 from jnrsfm.inputs.augmentation import rolled
 from jnrsfm.inputs.batching import blocks
@@ -297,9 +298,7 @@ class _Fit(Recipe):
         self.diagnostics["mirror_before"] = found.summary()
         flip = found.flip
         if self.camera.shows_reflection:
-            # of frames that agree with each other, all or none: the sum of what their images say
-            votes = np.bincount(found.component, np.where(flip, -mirrored, mirrored))
-            flip = flip ^ (votes > 0)[found.component]
+            flip = by_images(flip, found.component, mirrored)
             self.diagnostics["images_agree"] = float(((mirrored > 0) == flip).mean())
         z = np.einsum("fpj,fj->fp", shapes, rotations[:, 2]) * np.where(flip, -1, 1)[:, None]
         margin = np.zeros(len(z)) if found.method == "none" else found.margin
