@@ -12,6 +12,7 @@ from jnrsfm.training import TrainConfig
 
 Start = Literal["random", "rigid", "pnd"]
 _MOST_FREE = 3000  # frames: beyond, codes come from a network by default
+_MOST_STARTED = 6000  # frames: beyond, a solver's shapes cost more than training from nothing
 _SEVERAL_STARTS = 600  # frames: beyond, a second search costs more than it has been seen to bring
 _FLOOR = 0.03  # of the anchor weight of a start
 
@@ -24,8 +25,8 @@ class Paul(TrainConfig):
     """Codes are unknowns of their own (free), or a network gives them; auto: free up to 3,000 frames, else
     block-sparse."""
     steps: int | None = None  # type: ignore[assignment]
-    """Optimiser steps of each search; unset: 2,500 with free codes, else 25 for each frame, between 20,000 and
-    60,000."""
+    """Optimiser steps of each search; unset: 2,500 with free codes or where a solver gives all starts, else 25 for each
+    frame, between 20,000 and 60,000."""
     refine: int = 150
     """Steps by which a lifted frame's code is improved on the frame itself, all else fixed."""
     batch: int = 0
@@ -33,8 +34,8 @@ class Paul(TrainConfig):
     learning_rate: float = 3e-3
     """Peak learning rate of Adam."""
     starts: tuple[Start, ...] | None = None
-    """Where searches start; the best by `select` wins. Unset: pnd, and random too up to 600 frames; random
-    alone with an encoder."""
+    """Where searches start; the best by `select` wins. Unset: pnd, and random too with free codes up to 600 frames;
+    random alone with an encoder and more than 6,000 frames."""
     restarts: int = 1
     """Seeds for each start."""
     final: float = 2.0
@@ -101,16 +102,18 @@ class Paul(TrainConfig):
         if codes == "auto":
             codes = "free" if n_frames <= _MOST_FREE else "block-sparse"
         free = codes == "free"
-        starts: tuple[Start, ...] = ("random",)
-        if free:
-            starts = ("pnd", "random") if n_frames <= _SEVERAL_STARTS else ("pnd",)
+        starts: tuple[Start, ...] = ("pnd",) if free or n_frames <= _MOST_STARTED else ("random",)
+        if free and n_frames <= _SEVERAL_STARTS:
+            starts = ("pnd", "random")
+        starts = self.starts or starts
         floor = 0.0 if perspective or n_frames > _SEVERAL_STARTS else _FLOOR
-        rule = 2500 if free else int(np.clip(25 * n_frames, 20_000, 60_000))
+        known = free or "random" not in starts
+        rule = 2500 if known else int(np.clip(25 * n_frames, 20_000, 60_000))
         return dataclasses.replace(
             self,
             codes=codes,
             steps=self.steps or rule,
             batch=self.batch or (0 if free else 128),
-            starts=self.starts or starts,
+            starts=starts,
             anchor_floor=floor if self.anchor_floor is None else self.anchor_floor,
         )
