@@ -35,6 +35,7 @@ class Stream(enum.IntEnum):
     FINAL = 1
     SCALE = 10
     REFLECTION = 20
+    EITHER = 30
     INITIAL = 100
 
 

@@ -288,9 +288,12 @@ def test_pickles_are_not_opened(fitted, tmp_path):
 
 
 @pytest.mark.fast
-def test_unset_steps_by_the_optimiser():
-    many, few = DeepNRSfMpp().resolved(1500), DeepNRSfMpp(update="adam", learning_rate=1e-3).resolved(1500)
-    assert (many.update, many.learning_rate, many.steps) == ("muon", 8e-3, 6_000)
-    assert (few.update, few.learning_rate, few.steps) == ("adam", 1e-3, 37_500)
-    named = DeepNRSfMpp(update="adam", learning_rate=2e-3, steps=7).resolved(1500)
+def test_the_optimiser_and_its_steps_by_how_often_points_are_seen():
+    seen = np.ones((1500, 5))
+    one = DeepNRSfMpp().resolved(seen)
+    assert (one.update, one.learning_rate, one.steps) == ("muon", 8e-3, 6_000)
+    seen[100:, 2] = 0
+    rare = DeepNRSfMpp().resolved(seen)
+    assert (rare.update, rare.learning_rate, rare.steps) == ("adam", 1e-3, 37_500)
+    named = DeepNRSfMpp(update="adam", learning_rate=2e-3, steps=7).resolved(seen)
     assert (named.update, named.learning_rate, named.steps) == ("adam", 2e-3, 7)

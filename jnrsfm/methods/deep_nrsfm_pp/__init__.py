@@ -1,0 +1,247 @@
+r"""Deep NRSfM++: a block-sparse dictionary network trained on the reprojection of its own shapes.
+
+The fit runs in phases. *search*: `restarts` seeds train at once on all observed points but a held-out tenth; the
+worse are dropped on the way and the best is chosen without labels; the two last tell how much the seed matters.
+*final*: all observed points; the depth reflection of each frame, resolved by continuity in time or over the set, is
+trained on, so that the network itself keeps one reflection.
+
+*Scale.* Under perspective and weak perspective the image of a frame leaves its size over its distance open. The scale
+at which the image fits the shape best is solved for in closed form, in every step and with its gradient, and the shapes
+of a batch are held to one size (`same_size`). Half a search finds the scales; then *scale* trains on with frames so
+scaled. Without that weight, scale correction as published: the size of each frame is corrected by its shape.
+
+*Reflection.* Perspective images tell a shape from its depth reflection, but a network in search may reflect half of the
+frames, and what they bend the shapes for is wrong. So a second search takes of each frame the reflection that its image
+fits better, and the search that predicts held-out points better goes on; after the second, the images of frames that
+agree with each other (`resolve_mirrors`) vote on theirs. Both reflections of the whole are trained on for a while, and
+the one that reprojects better is kept.
+
+Source: Wang, Lin, Lucey, Deep NRSfM++, 2020; the author's thesis, ch. 3. The scale in closed form, the reflections, the
+held-out points and the choice among seeds are ours.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jnrsfm.errors import InputError
+from jnrsfm.geometry.cameras import camera_model
+from jnrsfm.geometry.depth_reflection import resolve_mirrors
+from jnrsfm.geometry.reflection_votes import by_images
+from jnrsfm.geometry.skeleton import twin_bones
+from jnrsfm.inputs.augmentation import rolled
+from jnrsfm.inputs.observations import Observations
+from jnrsfm.losses import bone_asymmetry, reprojection_loss
+from jnrsfm.methods.base import Fitted, MethodInfo
+from jnrsfm.methods.deep_nrsfm_pp.network import forward, lifted
+from jnrsfm.methods.deep_nrsfm_pp.settings import DeepNRSfMpp as DeepNRSfMpp
+from jnrsfm.methods.recipe import Recipe, Stream, sizes
+from jnrsfm.models.block_sparse import BlockSparseConfig, BlockSparseNetwork
+from jnrsfm.models.functional import Network
+from jnrsfm.models.saved import NetworkModel
+from jnrsfm.training import Engine, Problem, Session, Trained
+from jnrsfm.types import Landmarks, Reconstruction
+
+
+class Batch(NamedTuple):
+    """What training sees of frames, leading axis frame: `seen`; `z (frame, point)`, depths of the reflection that was
+    resolved, and `z_confidence (frame,)`, how firmly."""
+
+    seen: Observations
+    z: Any
+    z_confidence: Any
+
+
+class _Fit(Recipe):
+    """The network and objective of one fit."""
+
+    def __init__(self, landmarks: Landmarks, camera: str, config: DeepNRSfMpp, seed: int, session: Session):
+        super().__init__(landmarks, camera, config, seed, session, config.fill)
+        sizes = config.dictionary_sizes(landmarks.n_points)
+        self.network = Network.of(
+            BlockSparseNetwork,
+            BlockSparseConfig(
+                landmarks.n_points, sizes, self.camera.columns, config.activation, config.threshold
+            ),
+        )
+        self.twins = twin_bones(landmarks.edges, landmarks.symmetric)
+        if config.bones and not len(self.twins):
+            raise InputError(
+                "bones is set, but there are no left-right bone pairs: give edges and symmetric pairs"
+            )
+        self.solves_scale = self.camera.frame_scale and config.same_size > 0
+        self.engine = Engine(Problem(self.network.init, self.objective, self.criteria), config, session)
+
+    def batch(self, seen: Observations) -> Batch:
+        """Frames without depths to train on."""
+        return Batch(seen, jnp.zeros(seen.weights.shape), jnp.zeros(len(seen.weights)))
+
+    def objective(self, params, model_state, batch: Batch, key, hyper):
+        """Loss of a batch, and what to record. `hyper`: `free`, 1 where shapes are free from the first step;
+        `depth_weight`, that of the resolved depths; `either` as in `forward`."""
+        config, seen, progress = self.config, batch.seen, hyper["progress"]
+        if config.roll:
+            points, inputs = rolled((seen.points, seen.inputs), key, config.roll)
+            seen = seen._replace(points=points, inputs=inputs)
+        # Rigid first: the cameras must explain the views before the shapes may, or the network takes turning for
+        # deformation, a deep local minimum.
+        free = jnp.clip(progress / config.rigid, 0, 1) if config.rigid else 1.0
+        free = jnp.maximum(free, hyper["free"])
+        terms = forward(self.network, self.camera, params, seen, free, hyper["either"], self.solves_scale)
+        loss = reprojection_loss(terms.residual, seen.weights, config.robust).mean()
+        aux = {"reprojection": loss}
+        if self.solves_scale:
+            size = jnp.log(sizes(terms.shape, self.edges, config.scale_by))
+            aux["size"] = jnp.abs(size - size.mean()).mean()
+            loss = loss + config.same_size * aux["size"]
+        if config.lasso:
+            loss = loss + config.lasso * jnp.abs(terms.first_code).mean()
+        if config.bones and self.edges is not None:
+            loss = loss + config.bones * bone_asymmetry(terms.shape, self.edges, self.twins)
+        # Perspective images tell the reflection in principle, but the wrong one is a deep local minimum for single
+        # frames: the resolved depths lead there too.
+        fade = jnp.clip(1 - 1.5 * progress, 0, 1)
+        gap = jnp.sqrt(((terms.camera_points[..., 2] - batch.z) ** 2).mean(-1) + 1e-12)
+        aux["depth"] = hyper["depth_weight"] * (batch.z_confidence * gap).mean()
+        loss = loss + config.mirror_weight * fade * aux["depth"]
+        return loss, (aux, model_state)
+
+    def criteria(self, params, model_state, batch: Batch, hyper):
+        """The reprojection loss of what training sees, and the error of what it does not, as a fraction of the object's
+        size."""
+        seen = batch.seen
+        terms = forward(self.network, self.camera, params, seen, 1.0, hyper["either"], self.solves_scale)
+        loss = reprojection_loss(terms.residual, seen.weights, self.config.robust)
+        gap = self.camera.prediction_error(terms.camera_points, seen.points, seen.weights, terms.depth)
+        error = jnp.sqrt((gap**2).sum(-1) + 1e-12)
+        return {
+            "objective": (loss * (seen.weights.sum(-1) > 0), jnp.ones(len(loss))),
+            "heldout": ((seen.heldout * error).sum(-1), seen.heldout.sum(-1)),
+        }
+
+    def shapes(self, params, seen: Observations):
+        """Object-frame shapes and rotations, a block of frames at a time."""
+        return lifted(self.network, self.camera, params, seen)[:2]
+
+    def depths(self, params) -> np.ndarray:
+        """Those at which the images fit the shapes best, where they are solved for."""
+        if not self.solves_scale:
+            return super().depths(params)
+        return lifted(self.network, self.camera, params, self.seen)[2]
+
+    def rescaled(self, params, data: Observations) -> Observations:
+        """At the scales that were solved for, which the encoder's input has from now on."""
+        if not self.solves_scale:
+            return super().rescaled(params, data)
+        return data._replace(depth=jnp.asarray(lifted(self.network, self.camera, params, data)[2]))
+
+    def with_resolved_depths(self, params, ask_images: bool) -> Batch:
+        """All observations with the depths of the resolved reflection, trusted by their margin; `ask_images`: images
+        vote on that of the frames that agree."""
+        shapes, rotations, _, mirrored = lifted(
+            self.network, self.camera, params, self.seen, self.solves_scale
+        )
+        found = resolve_mirrors(shapes, self.sequence)
+        self.diagnostics["mirror_before"] = found.summary()
+        flip = found.flip
+        if ask_images:
+            flip = by_images(flip, found.component, mirrored)
+            self.diagnostics["images_agree"] = float(((mirrored > 0) == flip).mean())
+        z = np.einsum("fpj,fj->fp", shapes, rotations[:, 2]) * np.where(flip, -1, 1)[:, None]
+        margin = np.zeros(len(z)) if found.method == "none" else found.margin
+        return Batch(self.seen, jnp.asarray(z, jnp.float32), jnp.asarray(margin, jnp.float32))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class DeepNRSfMppModel(NetworkModel):
+    """A trained network: lifts unseen frames with the same points."""
+
+    METHOD = "deep-nrsfm++"
+
+    @staticmethod
+    def network_of(config: dict[str, Any]) -> Network:
+        """The network of a config's fields, without arrays."""
+        return Network.of(BlockSparseNetwork, BlockSparseConfig(**config))
+
+    def lift(self, landmarks: Landmarks) -> Reconstruction:
+        """One forward pass. `mirror` is what the network was trained on: a reflection that it keeps itself is not
+        touched; `jnrsfm.geometry.relabel` resolves the frames of a clip anew."""
+        seen, frames = self.observed(landmarks)
+        shapes, rotations, depth, _ = lifted(self.network, camera_model(self.camera), self.params, seen)
+        record = self.normalizer.reconstruction(landmarks, frames, shapes, rotations, depth)
+        return record if record.mirror == "perspective" else record.replace(mirror=self.mirror)
+
+
+def fit(landmarks: Landmarks, camera: str, config: DeepNRSfMpp, seed: int, session: Session) -> Fitted:
+    """Train on landmarks and reconstruct them: the phases of the module docstring."""
+    config = config.resolved(landmarks.weights)
+    run = _Fit(landmarks, camera, config, seed, session)
+    steps = config.steps or 0
+    final = max(1, round(config.final * steps))
+    # One rigid shape to begin with makes sense for one kind of object.
+    one_kind = landmarks.category is None or len(np.unique(np.asarray(landmarks.category))) == 1
+    rigid = {"free": 0.0 if one_kind else 1.0, "depth_weight": 0.0}
+    resolved = {"free": 1.0, "depth_weight": 1.0, "either": 0.0}
+
+    # Where scales are to be found, the search is short: what follows sees the frames at their sizes.
+    finds = run.solves_scale and config.scale_correction > 0
+    first = max(1, steps // 2) if finds else steps
+    result, hyper = _searched(run, first, rigid)
+    run.note("search", result)
+    run.diagnostics["restarts_kept"] = list(result.restarts)
+    spread = None
+    if len(result.restarts) > 1:
+        spread = np.stack([run.camera_points(result.of(i)) for i in range(len(result.restarts))])
+    result = run.correct_scales(result, max(1, steps if finds else final // 2), hyper | {"free": 1.0})
+    if config.final > 0:
+        data = run.batch(run.seen)
+        if config.mirror == "auto":
+            data = run.with_resolved_depths(result.params, hyper["either"] > 0)
+        if run.camera.shows_reflection and data.z_confidence.any():
+            # all frames may be reflected: what fits better once it is trained on
+            both = {"as found": (data, resolved), "mirrored": (data._replace(z=-data.z), resolved)}
+            name, result = run.likelier_reflection(result, both, max(1, final // 4))
+            data = both[name][0]
+        result = run.train("final", Stream.FINAL, data, final, result.chosen, resolved)
+        run.diagnostics["final"] = list(result.criteria)
+
+    run.seen = run.seen._replace(depth=jnp.asarray(run.depths(result.params)))
+    best = run.record(*run.shapes(result.params, run.seen))
+    model = DeepNRSfMppModel(run.network, result.params, run.normalizer, landmarks.names, best.mirror)
+    return Fitted(best, model, run.heldout, spread, run.diagnostics, code=run.code)
+
+
+def _searched(run: _Fit, steps: int, hyper: dict[str, float]) -> tuple[Trained, dict[str, float]]:
+    """The end of the search, and its numbers: where images tell the reflection, of the better of two searches, one with
+    the shapes as they come and one with either reflection of each frame."""
+    data, held = run.batch(run.hidden), "heldout" if run.config.holdout else "objective"
+    kinds = {"search": (Stream.SEARCH, 0.0)}
+    if run.camera.shows_reflection:
+        kinds["search, either reflection"] = (Stream.EITHER, 1.0)
+    ends = [
+        (run.train(name, stream, data, steps, hyper=(how := hyper | {"either": either})), how)
+        for name, (stream, either) in kinds.items()
+    ]
+    if len(ends) > 1:
+        run.diagnostics["searches"] = {
+            name: end[0].criteria[0][held] for name, end in zip(kinds, ends, strict=True)
+        }
+    return min(ends, key=lambda end: end[0].criteria[0][held])
+
+
+INFO = MethodInfo(
+    name=DeepNRSfMppModel.METHOD,
+    kind="learned",
+    summary="block-sparse dictionary network; any camera, gaps, unseen frames",
+    cameras=("orthographic", "weak-perspective", "perspective"),
+    missing=True,
+    needs_order=False,
+    unseen=True,
+    source="Wang, Lin, Lucey: Deep NRSfM++, 3DV 2020",
+    cites=("wang2020deepnrsfmpp",),
+    config=DeepNRSfMpp,
+    fit=fit,
+    load=DeepNRSfMppModel.load,
+)
