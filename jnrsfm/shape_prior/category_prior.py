@@ -29,6 +29,7 @@ from jaxtyping import Array, Float
 
 from jnrsfm.factorization.camera_search import search_cameras
 from jnrsfm.factorization.measurements import measure
+from jnrsfm.geometry.cameras import posit_points
 from jnrsfm.geometry.rotations import GENERATORS, axis_angle_to_matrix
 from jnrsfm.linalg.damped_newton import Damping, damped_step, minimise, shorten
 from jnrsfm.shape_prior import procrustean_em as em
@@ -42,6 +43,7 @@ _LEAST_NOISE = (
 _STARTS = (1, 2)  # ranks of the metric upgrade whose cameras are tried
 _STEPS, _COOLING, _FLOOR = 80, 0.93, 0.005
 _LARGEST_TURN = 0.3  # radians a step
+_CORRECTIONS = 2  # rounds in which perspective images are corrected by the depths that were found
 
 
 class Prior(NamedTuple):
@@ -161,17 +163,35 @@ def posterior(
     category: Array,
     rotation: Float[Array, "frame 3 3"],
     steps: int | Array = 4,
+    nearness: Float[Array, " frame"] | None = None,
 ) -> Posterior:
     """Shapes of images from a first rotation of each, which `steps` scoring steps on the likelihood improve.
 
     The depth reflection, (X, R) to (X', diag(1, 1, -1) R F) with F the reflection that leaves the mean shape most
     alike, is improved too, and the likelier of the two taken. `points` are centred, in units of the category's size.
+
+    Under perspective, with `nearness` one over the depth of the object's centre in that unit, the points are corrected
+    by the depths that each of the two has found (`geometry.cameras.posit_points`), and its rotation is improved again,
+    twice.
     """
     points = jnp.where(weights[..., None] > 0, points, 0.0)
     own = jax.tree.map(lambda x: x[category], prior)
     mirrored = jnp.asarray(_MIRROR, rotation.dtype) @ rotation @ own.mirror
     owns, images, seen = jax.tree.map(lambda x: jnp.stack([x, x]), (own, points, weights))
-    rotations, at = _polished(owns, images, seen, jnp.stack([rotation, mirrored]), steps)
+    rotations = jnp.stack([rotation, mirrored])
+    if nearness is None:
+        rotations, at = _polished(owns, images, seen, rotations, steps)
+    else:
+        near = jnp.stack([nearness, nearness])
+
+        def corrected(carry, _):
+            turned, at = _polished(owns, carry[1], seen, carry[0], steps)
+            shape = owns.mean + jnp.einsum("...pik,...k->...pi", owns.basis, at.code)
+            depths = jnp.einsum("...pi,...i->...p", shape, turned[..., 2, :])
+            return (turned, posit_points(images, depths, seen, near)), at
+
+        (rotations, _), rounds = lax.scan(corrected, (rotations, images), None, length=1 + _CORRECTIONS)
+        at = jax.tree.map(lambda x: x[-1], rounds)
     second = at.cost[1] < at.cost[0]
     take = lambda x: jnp.where(second.reshape(second.shape + (1,) * (x.ndim - 2)), x[1], x[0])
     best = jax.tree.map(take, at)
@@ -229,17 +249,20 @@ class Learned(NamedTuple):
     diagnostics: dict[str, Any]
 
 
-def learn(points: np.ndarray, weights: np.ndarray, modes: int, seed: int) -> Learned:
+def learn(
+    points: np.ndarray, weights: np.ndarray, modes: int, seed: int, nearness: np.ndarray | None = None
+) -> Learned:
     """Distribution, cameras and shapes of the samples of one category.
 
     `points (frame, point, 2)` centred and in units of the category's size, `weights (frame, point)` 0 where hidden;
-    a point that no sample sees is allowed, and stays at 0.
+    a point that no sample sees is allowed, and stays at 0. Under perspective, with `nearness (frame,)` as `posterior`
+    takes it, what an orthographic camera would find is the start: the posterior under it corrects the points for its
+    depths, expectation maximisation goes on from its cameras, and both once more.
     """
     n, p, _ = points.shape
     modes = max(1, min(modes, 3 * p - 7, n - 1))
-    data = measure(
-        Landmarks(points2d=points, visible=weights > 0), "orthographic", min(3, max(1, (p - 1) // 3))
-    )
+    most = min(3, max(1, (p - 1) // 3))
+    data = measure(Landmarks(points2d=points, visible=weights > 0), "orthographic", most)
     seen = np.asarray(data.seen, np.float64)
     with jax.enable_x64(True):
         starts = {rank: search_cameras(data.points, rank, 4, seed)[0] for rank in _STARTS}
@@ -259,6 +282,19 @@ def learn(points: np.ndarray, weights: np.ndarray, modes: int, seed: int) -> Lea
         evidence["posterior"] = _evidence(ends["posterior"])
         best = max(evidence, key=lambda k: np.nan_to_num(evidence[k], nan=-np.inf))
         state = jax.tree.map(np.asarray, ends[best])
+    for _ in range(0 if nearness is None else _CORRECTIONS):
+        unit = float(data.size[0])
+        one = f32(jax.tree.map(lambda x: x[None], _prior(state)))
+        images, near, turned = f32(
+            (points / unit, unit * np.asarray(nearness), _full(np.asarray(state.rows)))
+        )
+        again = posterior(one, images, f32(seen), jnp.zeros(n, jnp.int32), turned, 4, near)
+        depths = jnp.einsum("fpi,fi->fp", again.shape, again.rotation[:, 2])
+        image = unit * np.asarray(posit_points(images, depths, f32(seen), near), np.float64)
+        data = measure(Landmarks(points2d=image, visible=weights > 0), "orthographic", most)
+        with jax.enable_x64(True):
+            state = _fit(data.points, seen, np.asarray(again.rotation, np.float64)[:, :2], modes)
+        state = jax.tree.map(np.asarray, state)
     unit = float(data.size[0])  # of the completed points; back to that of the input
     prior = _prior(state)
     prior = prior._replace(mean=unit * prior.mean, basis=unit * prior.basis, noise=unit**2 * prior.noise)
