@@ -3,6 +3,7 @@
 from jnrsfm.models import field as field
 from jnrsfm.models.attention import Attention as Attention
 from jnrsfm.models.attention import Layer as Layer
+from jnrsfm.models.attention import dense as dense
 from jnrsfm.models.autoencoder import AutoencoderConfig as AutoencoderConfig
 from jnrsfm.models.autoencoder import Perceptron as Perceptron
 from jnrsfm.models.autoencoder import ProcrusteanAutoencoder as ProcrusteanAutoencoder

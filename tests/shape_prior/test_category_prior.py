@@ -92,9 +92,20 @@ def test_newton_steps_climb_the_likelihood_to_the_true_rotation(rng, prior):
 
 @pytest.mark.fast
 def test_a_near_camera_tells_the_shape_and_its_reflection(rng, prior):
-    """Perspective images of known shapes, from the wrong depth reflection of nearly the right camera."""
-    z = rng.normal(size=(N, K))
-    shapes = jnp.asarray(prior.mean[0] + np.einsum("pik,nk->npi", prior.basis[0], z), jnp.float32)
+    """Perspective images of shapes of the distribution's size, each at its own scale, from the wrong depth reflection
+    of nearly the right camera."""
+    centre = lambda x: x - x.mean(-2, keepdims=True)
+    mean = centre(np.asarray(prior.mean[0]))
+    moved = centre(np.einsum("pik,nk->npi", prior.basis[0], rng.normal(size=(N, K))))
+    # moved so far that their size is the root mean square one of the distribution
+    a, b, c = (
+        (moved**2).sum((1, 2)),
+        (mean * moved).sum((1, 2)),
+        np.sum(centre(np.asarray(prior.basis[0]).reshape(P, -1)) ** 2),
+    )
+    moved *= ((np.sqrt(b**2 + a * c) - b) / a)[:, None, None]
+    scale = rng.uniform(0.7, 1.4, (N, 1, 1))
+    shapes = jnp.asarray(scale * (mean + moved), jnp.float32)
     truth = random_rotations(jax.random.key(0), (N,))
     near, seen, zero = jnp.full(N, 0.15), jnp.ones((N, P)), jnp.zeros(N, jnp.int32)
     camera = jnp.einsum("npj,nij->npi", shapes, truth)

@@ -22,7 +22,7 @@ Under perspective (intrinsics needed) y are rays of the camera that looks at the
 centre, which the size of the image gives in the unit of the shape: y (1 + z / d) = Pi R X + t, z of R X about its mean.
 The residual is that of the left side; images of shapes (cycle, synthetic views) divide by 1 + z / d; the prior is
 fitted, and images are lifted, with y corrected for the depths that were found before (POSIT), for each depth reflection
-its own.
+its own, and with d such that the shape has the size of the category's others.
 
 Batch normalisation keeps no running statistics: they are measured on the whole set at the end, and before the cycle,
 which sees them frozen and keeps them. Layer normalisation needs neither and is the default of all but C3DPO.
@@ -304,7 +304,6 @@ INFO = MethodInfo(
     unseen=True,
     source="Can et al. 2021; Novotny et al. (C3DPO), ICCV 2019",
     cites=("can2021multicategory", "novotny2019c3dpo", "lee2013pnd"),
-    state="experimental",
     config=MultiCategory,
     fit=fit,
     load=MultiCategoryModel.load,
