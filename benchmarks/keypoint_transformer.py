@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> dict:
     f32 = lambda *shape: jnp.zeros(shape, jnp.float32)
     own = LifterSamples(
         f32(n, points, 2), f32(n, points), f32(n, points), jnp.asarray(keypoints[category], jnp.float32),
-        jnp.asarray(category, jnp.int32), f32(n, points, 3), jnp.broadcast_to(jnp.eye(3), (n, 3, 3)),
+        jnp.asarray(category, jnp.int32), f32(n, points, 3), jnp.broadcast_to(jnp.eye(3), (n, 3, 3)), f32(n),
     )  # fmt: skip
     data = jax.tree.map(jnp.asarray, Samples(
         rng.integers(0, 255, (n, side, side, 3), np.uint8), places, defined, np.zeros_like(defined), defined,

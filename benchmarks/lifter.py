@@ -34,7 +34,7 @@ def scene() -> Samples:
     return Samples(
         centred(points, jnp.asarray(weights)), jnp.asarray(weights), jnp.zeros((SAMPLES, POINTS)),
         jnp.asarray(defined, jnp.float32), jnp.asarray(category, jnp.int32), jnp.zeros((SAMPLES, POINTS, 3)),
-        jnp.broadcast_to(jnp.eye(3), (SAMPLES, 3, 3)),
+        jnp.broadcast_to(jnp.eye(3), (SAMPLES, 3, 3)), jnp.zeros(SAMPLES),
     )  # fmt: skip
 
 

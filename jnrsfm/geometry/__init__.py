@@ -23,6 +23,8 @@ from jnrsfm.geometry.cameras import camera_model as camera_model
 from jnrsfm.geometry.cameras import fitted_depth as fitted_depth
 from jnrsfm.geometry.cameras import look_at as look_at
 from jnrsfm.geometry.cameras import pixels_to_rays as pixels_to_rays
+from jnrsfm.geometry.cameras import posit_points as posit_points
+from jnrsfm.geometry.cameras import project_near as project_near
 from jnrsfm.geometry.cameras import project_orthographic as project_orthographic
 from jnrsfm.geometry.cameras import project_perspective as project_perspective
 from jnrsfm.geometry.cameras import rotate_rays as rotate_rays

@@ -85,6 +85,42 @@ def rotate_rays(
     return x[..., :2] / x[..., 2:]
 
 
+def posit_points(
+    points: Float[ArrayLike, "*batch point 2"],
+    depths: Float[ArrayLike, "*batch point"],
+    weights: Float[ArrayLike, "*batch point"],
+    nearness: Float[ArrayLike, "*batch"],
+) -> Float[Array, "*batch point 2"]:
+    r"""Image points as an orthographic camera would see them: `y (1 + nearness (z - z_mean))`, at least a tenth of y.
+
+    `points` are rays times the depth of the object's centre, `depths` z those of the points with z_mean over the
+    visible ones (`weights`), and `nearness` is one over the depth of the centre, 0 far away (POSIT: DeMenthon and
+    Davis, IJCV 15, 1995).
+    """
+    return jnp.asarray(points) * _stretch(jnp.asarray(depths), weights, nearness)
+
+
+def project_near(
+    shape: Float[ArrayLike, "*batch point 3"],
+    weights: Float[ArrayLike, "*batch point"],
+    nearness: Float[ArrayLike, "*batch"],
+) -> Float[Array, "*batch point 2"]:
+    r"""Image `(x + t) / (1 + nearness (z - z_mean))` of camera-frame shapes, of which `posit_points` is the inverse.
+
+    The translation t in the image plane puts the mean of the visible image points (`weights`) at 0.
+    """
+    shape = jnp.asarray(shape)
+    over = 1 / _stretch(shape[..., 2], weights, nearness)
+    share = jnp.asarray(weights)[..., None] * over
+    middle = jnp.sum(share * shape[..., :2], -2, keepdims=True)
+    return (shape[..., :2] - middle / jnp.maximum(jnp.sum(share, -2, keepdims=True), 1e-6)) * over
+
+
+def _stretch(depths, weights, nearness):
+    gap = depths[..., None] - norm.masked_mean(depths[..., None], jnp.asarray(weights))
+    return jnp.maximum(1 + jnp.asarray(nearness)[..., None, None] * gap, 0.1)
+
+
 # ---------------------------------------------------------------------------------------- camera models
 
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jnrsfm.errors import InputError
+from jnrsfm.geometry.cameras import camera_model
 from jnrsfm.geometry.normalization import masked_mean
-from jnrsfm.inputs.observations import two_d_size
+from jnrsfm.inputs.observations import Frames, two_d_size
 from jnrsfm.types import Landmarks
 
 
@@ -21,7 +22,8 @@ class Samples(NamedTuple):
     `points (frame, point, 2)`: centred on the visible ones, in units of the category's size; `weights` and `heldout
     (frame, point)`: of the points that training may use, and of those that it must not; `defined (frame, point)`: the
     keypoints of the category; `category (frame,)`. With a prior: `shape (frame, point, 3)` and `rotation (frame, 3,
-    3)` as its fit found them.
+    3)` as its fit found them. `nearness (frame,)`: one over the depth of the object's centre in the unit of the points,
+    0 but under perspective.
     """
 
     points: Any
@@ -31,6 +33,7 @@ class Samples(NamedTuple):
     category: Any
     shape: Any
     rotation: Any
+    nearness: Any
 
 
 def centred(points, weights):
@@ -66,19 +69,28 @@ def keypoints_of(landmarks: Landmarks, category: np.ndarray, count: int) -> np.n
     return np.stack([has[category == c].any(0) for c in range(count)])
 
 
-def observe(landmarks: Landmarks, category: np.ndarray, keypoints, size: np.ndarray, camera: str):
-    """`(Samples, plane, size)` of landmarks: centred, in units of their category's `size (category,)` (weak
-    perspective: of their own); the image coordinates (0 where hidden) and the unit of each frame."""
+def observe(
+    landmarks: Landmarks, category: np.ndarray, keypoints, size: np.ndarray, camera: str
+) -> tuple[Samples, Frames]:
+    """What is seen of landmarks: points centred, in units of their category's `size (category,)`, or of their own where
+    the camera model gives each frame a scale; and the way back. Under perspective the points are rays of the camera
+    that looks at the object. Raises InputError for a perspective without intrinsics."""
+    model = camera_model(camera)
     weights = np.asarray(landmarks.weights, np.float32)
     xy = np.where(weights[..., None] > 0, np.asarray(landmarks.points2d, np.float64), 0.0)
-    unit = two_d_size(xy, weights, "rms") if camera == "weak-perspective" else size[category]
-    middle = (weights[..., None] * xy).sum(1) / weights.sum(1)[:, None]
-    points = np.where(weights[..., None] > 0, (xy - middle[:, None]) / unit[:, None, None], 0.0)
+    intrinsics = None if landmarks.intrinsics is None else np.asarray(landmarks.intrinsics, np.float64)
+    plane, turn = model.view(xy, weights, intrinsics)
+    unit = two_d_size(plane, weights, "rms") if model.frame_scale else size[category]
+    middle = (weights[..., None] * plane).sum(1) / weights.sum(1)[:, None]
+    points = np.where(weights[..., None] > 0, (plane - middle[:, None]) / unit[:, None, None], 0.0)
+    # an object of size 1 has rays of this size at a depth of one over it
+    nearness = unit if model.columns == 3 else np.zeros(len(unit))
     defined = keypoints[category] if landmarks.defined is None else np.asarray(landmarks.defined)
     f32 = lambda a: jnp.asarray(a, jnp.float32)
     n, p = weights.shape
     samples = Samples(
         f32(points), f32(weights), f32(np.zeros((n, p))), f32(defined), jnp.asarray(category, jnp.int32),
         jnp.zeros((n, p, 3)), jnp.broadcast_to(jnp.eye(3), (n, 3, 3)),
+        f32(nearness),
     )  # fmt: skip
-    return samples, xy, unit
+    return samples, Frames(plane, unit, turn)

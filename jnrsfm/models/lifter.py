@@ -3,14 +3,19 @@ r"""The residual lifter of C3DPO: landmarks of one sample to shape coefficients 
     h = trunk([xy, seen]),   a = W_a h + b_a,   R = rotation(W_r h + b_r),   X = c(a) S (+ b_S),
 
 with one shape basis S for the keypoints of all categories. `nonnegative` makes c the ReLU and adds the translation
-b_S, so that the shapes are a cone with apex b_S; else c is the identity and there is no b_S. The trunk is a linear
-layer and residual blocks with a bottleneck, each linear layer followed by a normalisation.
+b_S, so that the shapes are a cone with apex b_S; else c is the identity and there is no b_S. The trunk is one of two:
+
+* residual: a linear layer and residual blocks with a bottleneck, each linear layer followed by a normalisation;
+* transformer: a token for each seen keypoint p, `h_p = W [xy_p, seen_p] + e_p` with e_p learned, pre-norm layers of
+  attention among them (`models.attention`), their mean, and a hidden layer. Permuting points, the e_p and the basis
+  permutes the shape and leaves the rotation; what is hidden, or of another category, is no token.
 
 `Canonizer`, the second network of C3DPO, takes a shape that was turned to the coefficients of the unturned one.
 
 Source: Novotny et al., C3DPO, ICCV 2019 (1024 units, six blocks, every weight N(0, 0.01^2), batch normalisation with
 scales from U(0, 1)); the cone: Can et al., End-to-End Learning of Multi-category 3D Pose and Shape Estimation, 2021,
-section 3.3. Layer normalisation, none, and rotations projected from six or nine numbers are the alternatives here.
+section 3.3. Layer normalisation, none, rotations projected from six or nine numbers, and the transformer are the
+alternatives here.
 """
 
 import dataclasses
@@ -29,7 +34,9 @@ from jnrsfm.geometry.rotations import (
     project_to_so3,
     project_to_stiefel,
 )
+from jnrsfm.models.attention import Layer, dense
 
+TrunkKind = Literal["residual", "transformer"]
 NormKind = Literal["batch", "layer", "none"]
 RotationKind = Literal["exponential", "6d", "9d"]
 Mode = Literal["batch", "measure", "frozen"]
@@ -40,7 +47,8 @@ _WEIGHTS = jax.nn.initializers.normal(0.01)
 @dataclasses.dataclass(frozen=True)
 class LifterConfig:
     """Sizes and choices of a lifter; `basis` 0 leaves the shape to somebody else (only the rotation comes out);
-    `context`: numbers of what an image says beside its points."""
+    `context`: numbers of what an image says beside its points. `token_width`, `heads` and `layers` are those of the
+    transformer, `members` the most points that a sample has (0: all)."""
 
     n_points: int
     basis: int = 10
@@ -51,6 +59,11 @@ class LifterConfig:
     rotation: RotationKind = "exponential"
     nonnegative: bool = False
     context: int = 0
+    trunk: TrunkKind = "residual"
+    token_width: int = 96
+    heads: int = 4
+    layers: int = 2
+    members: int = 0
 
     def __post_init__(self):
         """Refuse what is no network."""
@@ -58,6 +71,11 @@ class LifterConfig:
             raise InputError(
                 f"width is {self.width}, inner {self.inner}, blocks {self.blocks} and basis {self.basis}: give "
                 "widths of at least 1, blocks and basis of at least 0"
+            )
+        if min(self.token_width, self.heads, self.layers) < 1 or self.token_width % self.heads:
+            raise InputError(
+                f"token_width is {self.token_width}, heads {self.heads} and layers {self.layers}: give at least 1, and "
+                "a token_width that divides by heads"
             )
 
 
@@ -141,13 +159,53 @@ class Trunk(nnx.Module):
         return h
 
 
+class TokenTrunk(nnx.Module):
+    """A token for each seen keypoint, attention among them, their mean, and a hidden layer."""
+
+    def __init__(self, config: LifterConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        width = config.token_width
+        self.stem = dense(3, width, rngs)
+        self.names = nnx.Param(jax.random.normal(rngs.params(), (config.n_points, width)))
+        self.layers = nnx.List([Layer(width, config.heads, False, rngs=rngs) for _ in range(config.layers)])
+        self.norm = nnx.LayerNorm(width, rngs=rngs)
+        self.last = dense(width, config.width, rngs)
+        if config.context:
+            self.context = dense(config.context, width, rngs)
+
+    def __call__(
+        self,
+        points: Float[Array, "*batch point 2"],
+        seen: Float[Array, "*batch point"],
+        context: Float[Array, "*batch number"] | None,
+    ) -> Float[Array, "*batch width"]:
+        """Features; the mean weighs a token as its point is `seen`."""
+        *batch, n, _ = points.shape
+        points, seen = points.reshape(-1, n, 2), seen.reshape(-1, n)
+        # the points of the largest weight: a sample sees no more of them than its category has
+        weights, which = jax.lax.top_k(seen, self.config.members or n)
+        xy = jnp.take_along_axis(points, which[..., None], 1)
+        h = self.stem(jnp.concatenate([xy, weights[..., None]], -1)) + self.names[...][which]
+        if context is not None:
+            h = h + self.context(context).reshape(len(h), 1, -1)
+        for layer in self.layers:
+            h = layer(h, 0.0, mask=weights > 0)
+        total = jnp.maximum(jnp.sum(weights, -1, keepdims=True), 1e-6)
+        mean = jnp.einsum("bt,btw->bw", weights / total, self.norm(h))
+        return jax.nn.relu(self.last(mean)).reshape(*batch, -1)
+
+
 class Lifter(nnx.Module):
     """Landmarks to shape and camera. See the module docstring."""
 
     def __init__(self, config: LifterConfig, *, rngs: nnx.Rngs):
         self.config = config
         n = config.n_points
-        self.trunk = Trunk(3 * n + config.context, config, rngs=rngs)
+        self.trunk: Trunk | TokenTrunk = (
+            Trunk(3 * n + config.context, config, rngs=rngs)
+            if config.trunk == "residual"
+            else TokenTrunk(config, rngs=rngs)
+        )
         self.pose = _linear(config.width, _NUMBERS[config.rotation], rngs)
         if config.basis:
             self.coefficients = _linear(config.width, config.basis, rngs)
@@ -165,10 +223,14 @@ class Lifter(nnx.Module):
         """Lift centred `points`; where `seen` (weights in [0, 1]) is 0, what is stored must be 0. `context` of the
         image; None: 0."""
         batch = points.shape[:-2]
-        x = [points.reshape(*batch, -1), seen]
-        if self.config.context:
-            x.append(jnp.zeros((*batch, self.config.context)) if context is None else context)
-        h = self.trunk(jnp.concatenate(x, -1), mode)
+        if self.config.context and context is None:
+            context = jnp.zeros((*batch, self.config.context))
+        context = context if self.config.context else None
+        if isinstance(self.trunk, TokenTrunk):
+            h = self.trunk(points, seen, context)
+        else:
+            x = [points.reshape(*batch, -1), seen]
+            h = self.trunk(jnp.concatenate(x if context is None else [*x, context], -1), mode)
         rotation = rotation_from(self.pose(h), self.config.rotation)
         if not self.config.basis:
             return Lifted(None, rotation, None)

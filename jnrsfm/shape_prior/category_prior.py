@@ -29,6 +29,8 @@ from jaxtyping import Array, Float
 
 from jnrsfm.factorization.camera_search import search_cameras
 from jnrsfm.factorization.measurements import measure
+from jnrsfm.geometry.cameras import posit_points
+from jnrsfm.geometry.normalization import masked_mean
 from jnrsfm.geometry.rotations import GENERATORS, axis_angle_to_matrix
 from jnrsfm.linalg.damped_newton import Damping, damped_step, minimise, shorten
 from jnrsfm.shape_prior import procrustean_em as em
@@ -42,6 +44,10 @@ _LEAST_NOISE = (
 _STARTS = (1, 2)  # ranks of the metric upgrade whose cameras are tried
 _STEPS, _COOLING, _FLOOR = 80, 0.93, 0.005
 _LARGEST_TURN = 0.3  # radians a step
+_CORRECTIONS = (
+    2  # rounds in which perspective images are corrected by the depths that were found, after the first
+)
+_REFITS = 3  # fits to images that were corrected so
 
 
 class Prior(NamedTuple):
@@ -153,6 +159,39 @@ def _polished(own: Prior, points, weights, rotation, steps):
     return minimise(propose, (rotation, at), at.cost, damping=0.01, schedule=schedule, steps=steps).point
 
 
+class _NearView(NamedTuple):
+    """`image (*batch, point, 2)`: what an orthographic camera would see of shapes of the prior's size; `ratio
+    (*batch,)`: how much larger the shapes are in the unit of the perspective points."""
+
+    image: Any
+    ratio: Any
+
+
+def _sizes(own: Prior, shape):
+    """`(*batch,)` size of shapes over the distribution's, root mean squares about the mean of the category's points."""
+    has = (jnp.sum(jnp.abs(own.mean), -1) > 0).astype(shape.dtype)
+
+    def square(x):
+        weights = jnp.broadcast_to(has, x.shape[:-1])
+        return jnp.sum(weights[..., None] * (x - masked_mean(x, weights)) ** 2, (-2, -1))
+
+    usual = square(own.mean) + square(own.basis.reshape(*own.mean.shape[:-1], -1))
+    return jnp.sqrt(square(shape) / jnp.maximum(usual, 1e-12))
+
+
+def _near_view(own: Prior, points, weights, nearness, rotation, code, ratio) -> _NearView:
+    """Points corrected for the depths of the shapes that were found (in the prior's unit, `ratio` of them before), and
+    rescaled so that the shape that explains them best has the size of the distribution's shapes."""
+    shape = own.mean + jnp.einsum("...pik,...k->...pi", own.basis, code)
+    camera = jnp.einsum("...pj,...ij->...pi", shape, rotation)
+    seen = posit_points(points, ratio[..., None] * camera[..., 2], weights, nearness)
+    flat = lambda x: weights[..., None] * (x - masked_mean(x, weights))
+    image = flat(camera[..., :2])
+    scale = jnp.sum(image * flat(seen), (-2, -1)) / jnp.maximum(jnp.sum(image**2, (-2, -1)), 1e-6)
+    ratio = jnp.clip(scale * _sizes(own, shape), 0.2, 5.0)
+    return _NearView(seen / ratio[..., None, None], ratio)
+
+
 @jax.jit
 def posterior(
     prior: Prior,
@@ -161,17 +200,38 @@ def posterior(
     category: Array,
     rotation: Float[Array, "frame 3 3"],
     steps: int | Array = 4,
+    nearness: Float[Array, " frame"] | None = None,
 ) -> Posterior:
     """Shapes of images from a first rotation of each, which `steps` scoring steps on the likelihood improve.
 
     The depth reflection, (X, R) to (X', diag(1, 1, -1) R F) with F the reflection that leaves the mean shape most
     alike, is improved too, and the likelier of the two taken. `points` are centred, in units of the category's size.
+
+    Under perspective, with `nearness` one over the depth of the object's centre in that unit, each of the two corrects
+    the points by the depths that it has found (`geometry.cameras.posit_points`), and the depth of the centre so that
+    the shape has the size of the others; its rotation is improved again, twice. Shapes come out in the unit of
+    `points`.
     """
     points = jnp.where(weights[..., None] > 0, points, 0.0)
     own = jax.tree.map(lambda x: x[category], prior)
     mirrored = jnp.asarray(_MIRROR, rotation.dtype) @ rotation @ own.mirror
     owns, images, seen = jax.tree.map(lambda x: jnp.stack([x, x]), (own, points, weights))
-    rotations, at = _polished(owns, images, seen, jnp.stack([rotation, mirrored]), steps)
+    rotations, ratio = jnp.stack([rotation, mirrored]), None
+    if nearness is None:
+        rotations, at = _polished(owns, images, seen, rotations, steps)
+    else:
+        near = jnp.stack([nearness, nearness])
+
+        def improved(carry, _):
+            view, turned = carry
+            turned, at = _polished(owns, view.image, seen, turned, steps)
+            return (_near_view(owns, images, seen, near, turned, at.code, view.ratio), turned), (view, at)
+
+        code = jnp.zeros((*rotations.shape[:2], own.basis.shape[-1]), points.dtype)
+        view = _near_view(owns, images, seen, near, rotations, code, jnp.ones_like(near))
+        (_, rotations), rounds = lax.scan(improved, (view, rotations), None, length=1 + _CORRECTIONS)
+        view, at = jax.tree.map(lambda x: x[-1], rounds)
+        ratio = view.ratio
     second = at.cost[1] < at.cost[0]
     take = lambda x: jnp.where(second.reshape(second.shape + (1,) * (x.ndim - 2)), x[1], x[0])
     best = jax.tree.map(take, at)
@@ -180,6 +240,9 @@ def posterior(
     flat = jnp.pad(own.basis.reshape(n, 3 * p, modes), ((0, 0), (0, 0), (0, 2)))
     root = lax.linalg.triangular_solve(best.factor, jnp.swapaxes(flat, 1, 2), left_side=True, lower=True)
     spread = jnp.sqrt(jnp.sum(root**2, 1).reshape(n, p, 3).mean(-1) + own.noise[:, None])
+    if ratio is not None:
+        ratio = take(ratio)
+        shape, spread = ratio[:, None, None] * shape, ratio[:, None] * spread
     margin = jnp.tanh(0.5 * jnp.abs(at.cost[0] - at.cost[1]))
     return Posterior(shape, take(rotations), spread, -best.cost, margin)
 
@@ -229,11 +292,16 @@ class Learned(NamedTuple):
     diagnostics: dict[str, Any]
 
 
-def learn(points: np.ndarray, weights: np.ndarray, modes: int, seed: int) -> Learned:
+def learn(
+    points: np.ndarray, weights: np.ndarray, modes: int, seed: int, nearness: np.ndarray | None = None
+) -> Learned:
     """Distribution, cameras and shapes of the samples of one category.
 
     `points (frame, point, 2)` centred and in units of the category's size, `weights (frame, point)` 0 where hidden;
-    a point that no sample sees is allowed, and stays at 0.
+    a point that no sample sees is allowed, and stays at 0. Under perspective, with `nearness (frame,)` as `posterior`
+    takes it, what an orthographic camera would find is the start: the posterior under it corrects the points for its
+    depths and sizes, expectation maximisation goes on from its cameras, and both some times more; so too from the depth
+    reflection of all, and the likelier is kept.
     """
     n, p, _ = points.shape
     modes = max(1, min(modes, 3 * p - 7, n - 1))
@@ -259,6 +327,21 @@ def learn(points: np.ndarray, weights: np.ndarray, modes: int, seed: int) -> Lea
         evidence["posterior"] = _evidence(ends["posterior"])
         best = max(evidence, key=lambda k: np.nan_to_num(evidence[k], nan=-np.inf))
         state = jax.tree.map(np.asarray, ends[best])
+    if nearness is not None:
+        # far away a set and its depth reflection are as likely; near by they are not
+        with jax.enable_x64(True):
+            reflected = _fit(data.points, seen, np.asarray(state.rows) * np.array([1, 1, -1.0]), modes)
+        found = [
+            _refitted(points, weights, nearness, data, s, modes)
+            for s in (state, jax.tree.map(np.asarray, reflected))
+        ]
+        likely = {
+            name: _evidence(f.state) for name, f in zip(("near", "near, reflected"), found, strict=True)
+        }
+        evidence, best = evidence | likely, max(likely, key=lambda k: np.nan_to_num(likely[k], nan=-np.inf))
+        data, state, ratio = found[list(likely).index(best)]
+    else:
+        ratio = np.ones(n)
     unit = float(data.size[0])  # of the completed points; back to that of the input
     prior = _prior(state)
     prior = prior._replace(mean=unit * prior.mean, basis=unit * prior.basis, noise=unit**2 * prior.noise)
@@ -266,7 +349,42 @@ def learn(points: np.ndarray, weights: np.ndarray, modes: int, seed: int) -> Lea
         "start": best, "evidence": {k: round(e, 3) for k, e in evidence.items()},
         "noise": float(prior.noise) ** 0.5, "agreement": float(prior.agreement),
     }  # fmt: skip
-    return Learned(prior, unit * state.shapes.transpose(0, 2, 1), _full(state.rows), diagnostics)
+    shapes = unit * ratio[:, None, None] * state.shapes.transpose(0, 2, 1)
+    return Learned(prior, shapes, _full(state.rows), diagnostics)
+
+
+class _Refit(NamedTuple):
+    """Measurements of corrected images, the state fitted to them, and `ratio (frame,)` of the shapes' sizes in the unit
+    of the images as they were."""
+
+    data: Any
+    state: em.State
+    ratio: np.ndarray
+
+
+def _refitted(points, weights, nearness, data, state: em.State, modes: int) -> _Refit:
+    """Expectation maximisation on perspective images that are corrected by the posterior, `_REFITS` times."""
+    n, p, _ = points.shape
+    seen = np.asarray(data.seen, np.float64)
+    f32 = partial(jax.tree.map, lambda x: jnp.asarray(x, jnp.float32))
+    for _ in range(_REFITS):
+        unit = float(data.size[0])
+        one = f32(jax.tree.map(lambda x: x[None], _prior(state)))
+        images, near, turned = f32(
+            (points / unit, unit * np.asarray(nearness), _full(np.asarray(state.rows)))
+        )
+        again = posterior(one, images, f32(seen), jnp.zeros(n, jnp.int32), turned, 4, near)
+        depths = jnp.einsum("fpi,fi->fp", again.shape, again.rotation[:, 2])
+        ratio = np.asarray(_sizes(jax.tree.map(lambda x: x[0], one), again.shape), np.float64)
+        image = unit * np.asarray(posit_points(images, depths, f32(seen), near), np.float64)
+        image = image / ratio[:, None, None]
+        data = measure(
+            Landmarks(points2d=image, visible=weights > 0), "orthographic", min(3, max(1, (p - 1) // 3))
+        )
+        with jax.enable_x64(True):
+            state = _fit(data.points, seen, np.asarray(again.rotation, np.float64)[:, :2], modes)
+        state = jax.tree.map(np.asarray, state)
+    return _Refit(data, state, ratio)
 
 
 def _prior(state: em.State) -> Prior:

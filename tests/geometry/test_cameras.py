@@ -11,6 +11,8 @@ from jnrsfm.geometry import cameras
 
 look_at = jax.jit(cameras.look_at)
 pixels_to_rays = jax.jit(cameras.pixels_to_rays)
+posit_points = jax.jit(cameras.posit_points)
+project_near = jax.jit(cameras.project_near)
 project_orthographic = jax.jit(cameras.project_orthographic)
 project_perspective = jax.jit(cameras.project_perspective)
 rotate_rays = jax.jit(cameras.rotate_rays)
@@ -85,3 +87,24 @@ def test_turning_the_camera_is_exact():
         np.testing.assert_allclose(turned @ turn, points, atol=1e-12)
         # The object's mean is now straight ahead.
         np.testing.assert_allclose(turned.mean(1)[:, :2], 0, atol=1e-12)
+
+
+def test_posit_points_are_those_of_an_orthographic_camera(rng):
+    """Rays times the centre's depth, corrected by the true depths: x and y but for one translation."""
+    with jax.enable_x64(True):
+        shape, depth = rng.normal(size=(5, 9, 3)), rng.uniform(5, 9, 5)
+        weights = (rng.random((5, 9)) < 0.7).astype(float)
+        middle = (weights * shape[..., 2]).sum(1) / weights.sum(1)
+        placed = shape + np.array([0.3, -0.2, 0]) + (depth - middle)[:, None, None] * np.array([0, 0, 1.0])
+        points = np.asarray(project_perspective(placed)) * depth[:, None, None]
+        near = 1 / depth
+        found = np.asarray(posit_points(points, shape[..., 2] + 7, weights, near))  # z about its own mean
+        np.testing.assert_allclose(found, placed[..., :2], atol=1e-12)
+        np.testing.assert_array_equal(posit_points(points, shape[..., 2], weights, 0 * near), points)
+        back = np.asarray(project_near(shape, weights, near))
+        np.testing.assert_allclose((weights[..., None] * back).sum(1), 0, atol=1e-12)
+        gap = np.asarray(posit_points(back, shape[..., 2], weights, near)) - shape[..., :2]
+        np.testing.assert_allclose(gap, np.broadcast_to(gap[:, :1], gap.shape), atol=1e-12)
+        # a point at the camera, or behind it, does not fold the image
+        behind = posit_points(np.ones((1, 2, 2)), np.array([[0.0, -50]]), np.ones((1, 2)), np.ones(1))
+        assert (np.asarray(behind) > 0).all()

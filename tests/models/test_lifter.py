@@ -85,7 +85,73 @@ def test_the_canonizer_gives_coefficients(rng):
     assert np.isfinite(code).all()
 
 
-@pytest.mark.parametrize("change", [{"width": 0}, {"blocks": -1}, {"n_points": 0}, {"basis": -1}])
+def tokens(**changes):
+    return lifter(**{"trunk": "transformer", "token_width": 8, "heads": 2, "rotation": "9d", **changes})
+
+
+def some(rng):
+    """Points of which each sample sees three to five of six."""
+    seen = jnp.asarray(rng.permuted(np.repeat([[1, 1, 1, 0.5, 0, 0]], N, 0), axis=1), jnp.float32)
+    points = jnp.asarray(rng.normal(size=(N, P, 2)), jnp.float32) * (seen > 0)[..., None]
+    return points, seen
+
+
+@pytest.mark.first
+@pytest.mark.parametrize("basis", [0, 4])
+def test_tokens_follow_a_permutation_of_the_keypoints(rng, basis):
+    """With their embeddings, and the basis: the rotation and the coefficients stay, the shape is permuted."""
+    points, seen = some(rng)
+    one, other = tokens(basis=basis), tokens(basis=basis)
+    order = rng.permutation(P)
+    other.trunk.names[...] = one.trunk.names[...][order]
+    if basis:
+        other.basis[...] = one.basis[...].reshape(basis, P, 3)[:, order].reshape(basis, -1)
+    before, after = one(points, seen, "batch"), other(points[:, order], seen[:, order], "batch")
+    np.testing.assert_allclose(after.rotation, before.rotation, atol=1e-5)
+    if basis:
+        np.testing.assert_allclose(after.code, before.code, atol=1e-5)
+        np.testing.assert_allclose(after.shape, before.shape[:, order], atol=1e-5)
+    # embeddings that stay behind say that the points are others
+    unnamed = one(points[:, order], seen[:, order], "batch")
+    assert np.abs(np.asarray(unnamed.rotation - before.rotation)).max() > 1e-4
+
+
+def test_hidden_points_and_those_of_other_categories_are_no_tokens(rng):
+    points, seen = some(rng)
+    few, all_ = tokens(members=4), tokens()
+    one = few(points, seen, "batch")
+    stored = jnp.where(seen[..., None] > 0, points, 55.0)
+    np.testing.assert_allclose(few(stored, seen, "batch").rotation, one.rotation, atol=1e-6)
+    # what the sample does not see may have any embedding
+    slope = nnx.grad(lambda m: jnp.sum(m(points[:1], seen[:1], "batch").rotation ** 3))(few).trunk.names[...]
+    np.testing.assert_array_equal(np.abs(slope).max(1) > 0, seen[0] > 0)
+    # and the padding to the largest category changes nothing
+    np.testing.assert_allclose(all_(points, seen, "batch").rotation, one.rotation, atol=1e-5)
+
+
+def test_tokens_weigh_as_their_points_are_seen_and_nothing_seen_is_finite(rng):
+    points, seen = some(rng)
+    one = tokens()
+    full = one(points, (seen > 0).astype(jnp.float32), "batch")
+    assert np.abs(np.asarray(one(points, seen, "batch").rotation - full.rotation)).max() > 1e-5
+    nothing = jax.grad(lambda x: jnp.sum(one(x, 0 * seen, "batch").rotation))(0 * points)
+    assert np.isfinite(nothing).all()
+
+
+def test_the_context_reaches_the_tokens(rng):
+    points, seen = some(rng)
+    one = tokens(context=3)
+    said = one(points, seen, "batch", jnp.ones((N, 3))).rotation
+    assert np.abs(np.asarray(one(points, seen, "batch").rotation - said)).max() > 1e-4
+    np.testing.assert_array_equal(
+        one(points, seen, "batch").rotation, one(points, seen, "batch", jnp.zeros((N, 3))).rotation
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"width": 0}, {"blocks": -1}, {"n_points": 0}, {"basis": -1}, {"heads": 5}, {"layers": 0}],
+)
 def test_what_is_no_network_is_refused(change):
     with pytest.raises(InputError, match="width is"):
         LifterConfig(**{"n_points": P, **change})

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jnrsfm.geometry.cameras import project_near
 from jnrsfm.geometry.rotations import axis_angle_to_matrix, random_rotations
 from jnrsfm.shape_prior import category_prior as cp
 
@@ -87,3 +88,36 @@ def test_newton_steps_climb_the_likelihood_to_the_true_rotation(rng, prior):
     assert (likelihoods[2] >= likelihoods[1] - 1e-3).all()
     at_truth = np.asarray(cp.posterior(prior, points, seen, zero, truth, 6).log_likelihood)
     assert np.mean(likelihoods[2] > at_truth - 0.1) > 0.8
+
+
+@pytest.mark.fast
+def test_a_near_camera_tells_the_shape_and_its_reflection(rng, prior):
+    """Perspective images of shapes of the distribution's size, each at its own scale, from the wrong depth reflection
+    of nearly the right camera."""
+    centre = lambda x: x - x.mean(-2, keepdims=True)
+    mean = centre(np.asarray(prior.mean[0]))
+    moved = centre(np.einsum("pik,nk->npi", prior.basis[0], rng.normal(size=(N, K))))
+    # moved so far that their size is the root mean square one of the distribution
+    a, b, c = (
+        (moved**2).sum((1, 2)),
+        (mean * moved).sum((1, 2)),
+        np.sum(centre(np.asarray(prior.basis[0]).reshape(P, -1)) ** 2),
+    )
+    moved *= ((np.sqrt(b**2 + a * c) - b) / a)[:, None, None]
+    scale = rng.uniform(0.7, 1.4, (N, 1, 1))
+    shapes = jnp.asarray(scale * (mean + moved), jnp.float32)
+    truth = random_rotations(jax.random.key(0), (N,))
+    near, seen, zero = jnp.full(N, 0.15), jnp.ones((N, P)), jnp.zeros(N, jnp.int32)
+    camera = jnp.einsum("npj,nij->npi", shapes, truth)
+    points = project_near(camera, seen, near)
+    mirror = jnp.diag(jnp.asarray([1.0, 1, -1]))
+    start = axis_angle_to_matrix(0.1 * jax.random.normal(jax.random.key(1), (N, 3))) @ truth
+    start = mirror @ start @ prior.mirror[0]
+    errors = {}
+    for name, nearness in (("near", near), ("far", None)):
+        found = cp.posterior(prior, points, seen, zero, start, 6, nearness)
+        gap = jnp.einsum("npj,nij->npi", found.shape, found.rotation) - camera
+        gap = gap - gap.mean(1, keepdims=True)
+        errors[name] = np.sqrt(np.mean(np.asarray(gap) ** 2, (1, 2)))
+    assert np.median(errors["near"]) < 0.3 * np.median(errors["far"])
+    assert np.mean(errors["near"] < 0.2) > 0.7

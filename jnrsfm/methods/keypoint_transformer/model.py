@@ -130,14 +130,14 @@ class KeypointTransformerModel(NetworkModel):
         )  # fmt: skip
         model = self.params["lifter"]
         keypoints = np.asarray(model["points"]) > 0
-        samples, plane, unit = observe(
+        samples, frames = observe(
             seen, found.category, keypoints, np.asarray(model["size"]), "weak-perspective"
         )
-        spread = np.where(found.defined, found.spread, 0.0) / unit[:, None]
+        spread = np.where(found.defined, found.spread, 0.0) / frames.size[:, None]
         precision = (_NOISE**2 / (_NOISE**2 + spread**2)).astype(np.float32)
         context = jnp.asarray(found.context) if self.uses_context else None
         out = lifted(self.network.lifter, model, samples, context, precision)
-        return multicategory.reconstruct(seen, samples, plane, unit, out, self.normalizer, self.mirror)
+        return multicategory.reconstruct(seen, samples, frames, out, self.normalizer, self.mirror)
 
     def unfamiliar(self, found: Found2D) -> np.ndarray:
         """`(image,)` bool: what the image shows looks like nothing of the training."""

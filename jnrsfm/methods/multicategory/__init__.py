@@ -11,11 +11,18 @@ turned twice, the shape of one has to explain the image with the rotation of the
 * `c3dpo-base`: no more than that. `c3dpo`: a second network has to find X in X turned at random.
 * `ours-base`: the cone of non-negative coefficients. `ours`: then the cycle. X is turned to a camera that the network
   finds for another sample of the category (as published: to any), projected, hidden like the sample, and lifted again:
-  it must give the turn back (camera loss) and X (shape loss).
+  it must give the turn back (camera loss) and X (shape loss). With `hide` above 0 the network sees a part of a sample's
+  points and the loss is over all that are known (Ours-A: points that the image does not show, but somebody annotated).
 * `procrustean`: each category's shapes are a normal distribution (`methods.category_prior`), found by expectation
   maximisation on the training landmarks. The network learns the rotation, from the shapes and cameras that were found,
   projected anew under other cameras with other points hidden; the shape is the mean of the distribution given the
   image, in closed form.
+
+Under perspective (intrinsics needed) y are rays of the camera that looks at the object, times the depth d of its
+centre, which the size of the image gives in the unit of the shape: y (1 + z / d) = Pi R X + t, z of R X about its mean.
+The residual is that of the left side; images of shapes (cycle, synthetic views) divide by 1 + z / d; the prior is
+fitted, and images are lifted, with y corrected for the depths that were found before (POSIT), for each depth reflection
+its own, and with d such that the shape has the size of the category's others.
 
 Batch normalisation keeps no running statistics: they are measured on the whole set at the end, and before the cycle,
 which sees them frozen and keeps them. Layer normalisation needs neither and is the default of all but C3DPO.
@@ -84,9 +91,9 @@ class MultiCategoryModel(NetworkModel):
         self.check_points(landmarks)
         category = category_codes(landmarks, self.categories)
         kinds = {k: np.asarray(self.params[k]) for k in ("points", "size")}
-        samples, plane, size = observe(landmarks, category, kinds["points"] > 0, kinds["size"], self.camera)
+        samples, frames = observe(landmarks, category, kinds["points"] > 0, kinds["size"], self.camera)
         found = lifted(self.network, self.params, samples)
-        return reconstruct(landmarks, samples, plane, size, found, self.normalizer, self.mirror)
+        return reconstruct(landmarks, samples, frames, found, self.normalizer, self.mirror)
 
 
 def low_confidence(reconstruction: Reconstruction, most: float = 0.25) -> np.ndarray:
@@ -105,14 +112,21 @@ def low_confidence(reconstruction: Reconstruction, most: float = 0.25) -> np.nda
 
 
 def reconstruct(
-    landmarks: Landmarks, samples: Samples, plane: np.ndarray, size: np.ndarray, found: Found, normalizer: Normalizer,
-    mirror: str,
-) -> Reconstruction:  # fmt: skip
-    """The record: orthographic shapes in the units of the input, weak-perspective ones in units of their image."""
+    landmarks: Landmarks, samples: Samples, frames: Frames, found: Found, normalizer: Normalizer, mirror: str
+) -> Reconstruction:
+    """The record: orthographic shapes in the units of the input, weak-perspective ones in units of their image,
+    perspective ones in units of their image times the depth."""
     defined = np.asarray(samples.defined) > 0
-    found = found._replace(shape=np.where(defined[..., None], found.shape, 0.0))
-    turned = Frames(plane, size.astype(np.float32), None)
-    result = normalizer.reconstruction(landmarks, turned, found.shape, found.rotation, np.ones(len(size)))
+    size, shape, depth = frames.size, found.shape, np.ones(len(frames.size))
+    if normalizer.model.columns == 3:
+        # the centre, whose depth is known, is the mean of the visible points
+        depth, axis = 1 / size, found.rotation[:, 2]
+        z = jnp.einsum("fpj,fj->fp", shape, axis)[..., None]
+        middle = np.asarray(masked_mean(z, samples.weights))
+        shape = shape - middle * axis[:, None]
+    found = found._replace(shape=np.where(defined[..., None], shape, 0.0))
+    frames = frames._replace(size=size.astype(np.float32))
+    result = normalizer.reconstruction(landmarks, frames, found.shape, found.rotation, depth)
     spread = None if found.spread is None else np.where(defined, found.spread, 0.0)
     if not normalizer.model.frame_scale:
         result = result.replace(
@@ -126,14 +140,13 @@ def reconstruct(
 
 class LifterFit(NamedTuple):
     """A trained lifter and what it was trained on: its `network` and the arrays of its `model`; `samples`, and `whole`
-    with the held-out points in place; image coordinates `plane` and `unit` of each frame; names of the categories."""
+    with the held-out points in place; `frames`: the way back from them; names of the categories."""
 
     network: Networks
     model: dict[str, Any]
     samples: Samples
     whole: Samples
-    plane: np.ndarray
-    unit: np.ndarray
+    frames: Frames
     categories: tuple[str, ...] | None
     mirror: str
     diagnostics: dict[str, Any]
@@ -152,17 +165,16 @@ def fit_lifter(
     count = 1 if categories is None else len(categories)
     keypoints = keypoints_of(landmarks, category, count)
     ones = np.ones(count)
-    _, _, extent = observe(landmarks, category, keypoints, ones, "weak-perspective")
+    extent = observe(landmarks, category, keypoints, ones, "weak-perspective")[1].size
     size = ones if camera_model(camera).frame_scale else np.array(
         [np.sqrt(np.mean(extent[category == c] ** 2)) for c in range(count)]
     )  # fmt: skip
     size = size.astype(np.float32)  # as the model keeps it
-    whole, plane, unit = observe(landmarks, category, keypoints, size, camera)
+    whole, frames = observe(landmarks, category, keypoints, size, camera)
     seen, held = map(jnp.asarray, hold_out(np.asarray(whole.weights), config.holdout, 5, seed))
     samples = whole._replace(weights=seen, heldout=held, points=centred(whole.points, seen))
-    network = Networks.of(
-        config.network(landmarks.n_points, count, int(keypoints.sum(1).max()), context=context)
-    )
+    kind = config.network(landmarks.n_points, count, int(keypoints.sum(1).max()), context=context)
+    network = Networks.of(dataclasses.replace(kind, perspective=camera_model(camera).columns == 3))
     objectives, key = Objectives(network, config, session), jax.random.key(seed)
     diagnostics: dict[str, Any] = {}
     model: dict[str, Any] = {
@@ -170,8 +182,9 @@ def fit_lifter(
         "size": jnp.asarray(size, jnp.float32),
     }
     if network.config.modes:
+        nearness = np.asarray(samples.nearness) if network.config.perspective else None
         samples, prior, diagnostics["prior"] = _with_prior(
-            samples, keypoints, categories, config, seed, session
+            samples, nearness, keypoints, categories, config, seed, session
         )
         model["prior"] = prior._asdict()
 
@@ -191,7 +204,7 @@ def fit_lifter(
             start = stacked((nets, state))
     model |= {"nets": nets, "model_state": state}
     mirror = "set" if network.config.modes else "none"
-    return LifterFit(network, model, samples, whole, plane, unit, categories, mirror, diagnostics)
+    return LifterFit(network, model, samples, whole, frames, categories, mirror, diagnostics)
 
 
 def fit(landmarks: Landmarks, camera: str, config: MultiCategory, seed: int, session: Session) -> Fitted:
@@ -205,14 +218,20 @@ def fit(landmarks: Landmarks, camera: str, config: MultiCategory, seed: int, ses
         made.network, made.model, normalizer, landmarks.names, made.mirror, made.categories
     )
     found = lifted(made.network, made.model, made.samples)
-    heldout = _heldout_item(found, made.samples, made.whole, config)
+    heldout = _heldout_item(found, made, config)
     found = lifted(made.network, made.model, made.whole)
-    best = reconstruct(landmarks, made.whole, made.plane, made.unit, found, normalizer, made.mirror)
+    best = reconstruct(landmarks, made.whole, made.frames, found, normalizer, made.mirror)
     return Fitted(best, fitted, heldout, None, made.diagnostics | {"heldout": heldout})
 
 
 def _with_prior(
-    samples: Samples, keypoints: np.ndarray, categories, config: MultiCategory, seed: int, session: Session
+    samples: Samples,
+    nearness,
+    keypoints: np.ndarray,
+    categories,
+    config: MultiCategory,
+    seed: int,
+    session: Session,
 ):
     """`(samples, prior, diagnostics)`: the prior of every category, and the shapes and rotations of its samples."""
     points, weights, category = (
@@ -239,7 +258,7 @@ def _with_prior(
         more = p - len(columns)
         learned = category_prior.learn(
             np.pad(points[part], ((0, 0), (0, more), (0, 0))), np.pad(weights[part], ((0, 0), (0, more))),
-            config.modes, seed,
+            config.modes, seed, None if nearness is None else nearness[np.resize(rows, n)],
         )  # fmt: skip
         diagnostics[name] = learned.diagnostics
         shape[np.ix_(rows, columns)] = learned.shapes[: len(rows), : len(columns)]
@@ -258,14 +277,15 @@ def _with_prior(
     )
 
 
-def _heldout_item(
-    found: Found, samples: Samples, whole: Samples, config: MultiCategory
-) -> dict[str, Any] | None:
+def _heldout_item(found: Found, made: LifterFit, config: MultiCategory) -> dict[str, Any] | None:
     """The held-out error for the quality report; its baseline puts every hidden point at the mean of the seen ones."""
+    samples, whole = made.samples, made.whole
     held = np.asarray(samples.heldout)
     if not held.sum():
         return None
-    gap = reprojection(jnp.asarray(found.shape), jnp.asarray(found.rotation), whole.points, samples.weights)
+    nearness = samples.nearness if made.network.config.perspective else None
+    shape, rotation = jnp.asarray(found.shape), jnp.asarray(found.rotation)
+    gap = reprojection(shape, rotation, whole.points, samples.weights, nearness)
     middle = whole.points - masked_mean(whole.points, samples.weights)
     error, baseline = (
         float((held * np.linalg.norm(np.asarray(x), axis=-1)).sum() / held.sum()) for x in (gap, middle)
@@ -278,13 +298,12 @@ INFO = MethodInfo(
     name="multicategory",
     kind="learned",
     summary="one network for many categories, single views; C3DPO, cycle, Procrustean prior; unseen frames",
-    cameras=("orthographic", "weak-perspective"),
+    cameras=("orthographic", "weak-perspective", "perspective"),
     missing=True,
     needs_order=False,
     unseen=True,
     source="Can et al. 2021; Novotny et al. (C3DPO), ICCV 2019",
     cites=("can2021multicategory", "novotny2019c3dpo", "lee2013pnd"),
-    state="experimental",
     config=MultiCategory,
     fit=fit,
     load=MultiCategoryModel.load,

@@ -19,7 +19,8 @@ BLOCK = 1024  # samples at a time, outside training
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
     """A lifter for categories of at most `members` keypoints: with a canonicalisation network or without, with so many
-    modes of a Procrustean prior (0: none), whose likelihood improves the rotation in `polish` steps."""
+    modes of a Procrustean prior (0: none), whose likelihood improves the rotation in `polish` steps; for images of a
+    near camera (`perspective`) or not."""
 
     n_points: int
     n_categories: int
@@ -28,6 +29,7 @@ class NetworkConfig:
     canonical: bool
     modes: int
     polish: int
+    perspective: bool = False
 
 
 class Networks(NamedTuple):
@@ -98,6 +100,7 @@ def _lift(network: Networks, model, samples: Samples, context, precision) -> Fou
     posterior = category_prior.posterior(
         prior, each(samples.points, own), each(samples.weights * samples.defined * precision, own),
         samples.category, out.rotation, network.config.polish,
+        samples.nearness if network.config.perspective else None,
     )  # fmt: skip
     back = jax.vmap(lambda x, c, like: jnp.zeros_like(like).at[c].set(x))
     return Found(

@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from jnrsfm.geometry.cameras import posit_points, project_near
 from jnrsfm.geometry.normalization import masked_mean
 from jnrsfm.geometry.rotations import axis_angle_to_matrix, random_rotations
 from jnrsfm.inputs.category_samples import Samples, centred
@@ -22,8 +23,13 @@ _JITTER = 0.2  # radians, standard deviation: cameras of other samples are turne
 _huber = partial(pseudo_huber, scale=0.01)
 
 
-def reprojection(shape, rotation, points, weights):
-    """`(*batch, point, 2)` residual of the image, with the best translation of each sample taken out."""
+def reprojection(shape, rotation, points, weights, nearness=None):
+    """`(*batch, point, 2)` residual of the image, with the best translation of each sample taken out; under perspective
+    (`nearness (*batch,)`) of the points that an orthographic camera would see at the depths of the shape, which are
+    taken as known (POSIT): with their gradient, a training was seen to leave for worse shapes."""
+    if nearness is not None:
+        depths = jax.lax.stop_gradient(jnp.einsum("...pj,...j->...p", shape, rotation[..., 2, :]))
+        points = posit_points(points, depths, weights, nearness)
     gap = points - jnp.einsum("...pj,...ij->...pi", shape, rotation[..., :2, :])
     return gap - masked_mean(gap, weights)
 
@@ -31,6 +37,20 @@ def reprojection(shape, rotation, points, weights):
 def _mean(values, weights):
     """Weighted mean over samples and points."""
     return jnp.sum(weights * values) / jnp.maximum(jnp.sum(weights), 1e-6)
+
+
+def _mean_of_points(values, weights):
+    """`(frame, 1)` weighted mean over points."""
+    total = jnp.maximum(jnp.sum(weights, -1, keepdims=True), 1e-6)
+    return jnp.maximum(jnp.sum(weights * values, -1, keepdims=True) / total, 1e-6)
+
+
+def _without(keys, weights, most: float):
+    """Weights with a share of each sample's points at 0, uniform in [0, `most`]; a sample that would keep fewer than
+    four points loses none."""
+    share = most * jax.random.uniform(keys[0], (len(weights), 1))
+    seen = weights * (jax.random.uniform(keys[1], weights.shape) >= share)
+    return jnp.where(jnp.sum(seen, -1, keepdims=True) < 4, weights, seen)
 
 
 def _in_plane(key, count: int, most: float):
@@ -45,6 +65,16 @@ class Objectives:
 
     def __init__(self, network: Networks, config: MultiCategory, session: Session):
         self.network, self.config, self.session = network, config, session
+
+    def near(self, batch: Samples):
+        """The nearness that `reprojection` takes: None but under perspective."""
+        return batch.nearness if self.network.config.perspective else None
+
+    def image(self, shape, rotation, weights, batch: Samples):
+        """`(frame, point, 2)` of shapes under rotations, as the camera model has it; only its translation is free."""
+        if self.network.config.perspective:
+            return project_near(jnp.einsum("bpj,bij->bpi", shape, rotation), weights, batch.nearness)
+        return jnp.einsum("bpj,bij->bpi", shape, rotation[:, :2])
 
     def engine(self, cycle: bool) -> Engine:
         """The engine, with the cycle or without."""
@@ -62,9 +92,14 @@ class Objectives:
         keys = jax.random.split(key, 4)
         n, weights, defined = len(batch.points), batch.weights, batch.defined
         views = [batch.points @ jnp.swapaxes(_in_plane(k, n, self.config.in_plane), 1, 2) for k in keys[:2]]
-        (first, _), (second, _) = (self.network.lift(nets, state, v, weights, mode) for v in views)
+        # the network sees a part of the points that the loss is over
+        seen, inputs = weights, views
+        if self.config.most_hidden:
+            seen = _without(jax.random.split(jax.random.fold_in(key, 4)), weights, self.config.most_hidden)
+            inputs = [centred(v, seen) for v in views]
+        (first, _), (second, _) = (self.network.lift(nets, state, v, seen, mode) for v in inputs)
         shape = second.shape * defined[..., None]
-        gap = reprojection(shape, first.rotation, views[0], weights)
+        gap = reprojection(shape, first.rotation, views[0], weights, self.near(batch))
         loss = _mean(_huber(jnp.sum(gap**2, -1)), weights)
         aux = {"reprojection": loss}
         if self.network.config.canonical:
@@ -74,8 +109,8 @@ class Objectives:
             loss = loss + aux["canonical"]
         if cycle:
             turn = self.cycle_cameras(keys[3], batch.category, first.rotation)
-            image = centred(jnp.einsum("bpj,bij->bpi", shape, turn[:, :2]), weights)
-            again, _ = self.network.lift(nets, state, image, weights, mode)
+            image = centred(self.image(shape, turn, seen, batch), seen)
+            again, _ = self.network.lift(nets, state, image, seen, mode)
             aux["camera"] = jnp.mean(_huber(jnp.sum((again.rotation - turn) ** 2, (-2, -1))))
             aux["shape"] = _mean(_huber(jnp.sum((again.shape - shape) ** 2, -1)), defined)
             loss = loss + self.config.cycle_weight * (aux["camera"] + aux["shape"])
@@ -92,15 +127,14 @@ class Objectives:
     def synthetic_view_loss(self, nets, state, batch: Samples, key, hyper):
         """Loss of the rotation head on the prior's shapes under other cameras, other points hidden."""
         keys = jax.random.split(key, 6)
-        n, defined = len(batch.points), batch.defined
+        n = len(batch.points)
         # the camera of another sample of the category, turned a little
         camera = batch.rotation[_partners(keys[0], batch.category)]
         camera = axis_angle_to_matrix(_JITTER * jax.random.normal(keys[1], (n, 3))) @ camera
-        image = jnp.einsum("bpj,bij->bpi", batch.shape, camera[:, :2])
-        share = self.config.hide * jax.random.uniform(keys[2], (n, 1))
-        chance = jax.random.uniform(keys[3], defined.shape)
-        seen = batch.weights * (chance >= share)
-        seen = jnp.where(jnp.sum(seen, -1, keepdims=True) < 4, batch.weights, seen)
+        seen = _without(keys[2:4], batch.weights, self.config.most_hidden)
+        image = self.image(batch.shape, camera, seen, batch)
+        if self.network.config.perspective:  # an image is seen in its own size
+            image = image / jnp.sqrt(_mean_of_points(jnp.sum(image**2, -1), seen))[..., None]
         image = image + 0.01 * jax.random.normal(keys[4], image.shape)
         # the real images too, with the rotation that was found for them
         points = jnp.concatenate([centred(image, seen), batch.points])
@@ -113,7 +147,7 @@ class Objectives:
         """The error at the points that training sees, in units of the size."""
         out, _ = self.network.lift(nets, state, batch.points, batch.weights, mode)
         shape = batch.shape if out.shape is None else out.shape * batch.defined[..., None]
-        gap = reprojection(shape, out.rotation, batch.points, batch.weights)
+        gap = reprojection(shape, out.rotation, batch.points, batch.weights, self.near(batch))
         error = jnp.sum(batch.weights * jnp.sqrt(jnp.sum(gap**2, -1)), -1)
         return {"objective": (error, jnp.sum(batch.weights, -1))}
 

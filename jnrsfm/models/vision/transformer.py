@@ -25,6 +25,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jnrsfm.errors import InputError
+from jnrsfm.models.attention import Layer, dense
 from jnrsfm.models.vision.backbone import Backbone, BackboneConfig, conv
 from jnrsfm.models.vision.heads import enlarged
 
@@ -96,52 +97,6 @@ def sine_positions(side: int, width: int) -> Float[Array, "token width"]:
     return jnp.concatenate([y, x], -1).reshape(side * side, width)
 
 
-def _linear(inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(inputs, outputs, kernel_init=jax.nn.initializers.xavier_uniform(), rngs=rngs)
-
-
-class Attention(nnx.Module):
-    """Multi-head attention of `queries` to `tokens`; positions are added to queries and keys, not to values."""
-
-    def __init__(self, width: int, heads: int, *, rngs: nnx.Rngs):
-        self.heads = heads
-        self.query, self.key, self.value, self.out = (_linear(width, width, rngs) for _ in range(4))
-
-    def __call__(
-        self,
-        queries: Float[Array, "batch query width"],
-        keys: Float[Array, "batch token width"],
-        values: Float[Array, "batch token width"],
-        mask: Any = None,
-    ) -> Float[Array, "batch query width"]:
-        """`mask (batch, token)` bool: tokens that may be looked at (None: all)."""
-        split = lambda x: x.reshape(*x.shape[:-1], self.heads, -1)
-        q, k, v = split(self.query(queries)), split(self.key(keys)), split(self.value(values))
-        mask = None if mask is None else mask[:, None, None, :]
-        found = jax.nn.dot_product_attention(q, k, v, mask=mask)
-        return self.out(found.reshape(queries.shape))
-
-
-class Layer(nnx.Module):
-    """A pre-norm layer: attention among `h`, in a decoder attention to the tokens, and a perceptron."""
-
-    def __init__(self, width: int, heads: int, decoder: bool, *, rngs: nnx.Rngs):
-        count = 3 if decoder else 2
-        self.norms = nnx.List([nnx.LayerNorm(width, rngs=rngs) for _ in range(count)])
-        self.own = Attention(width, heads, rngs=rngs)
-        self.cross = Attention(width, heads, rngs=rngs) if decoder else None
-        self.up, self.down = _linear(width, 2 * width, rngs), _linear(2 * width, width, rngs)
-
-    def __call__(self, h, positions, tokens=None, places=None, mask=None):
-        """`positions` of h; a decoder's `tokens` and their `places`, and which of them may be looked at."""
-        x = self.norms[0](h)
-        # an encoder's mask is that of its own tokens, a decoder's that of the tokens it looks at
-        h = h + self.own(x + positions, x + positions, x, mask if self.cross is None else None)
-        if self.cross is not None:
-            h = h + self.cross(self.norms[1](h) + positions, tokens + places, tokens, mask)
-        return h + self.down(jax.nn.relu(self.up(self.norms[-1](h))))
-
-
 class KeypointTransformer(nnx.Module):
     """Patches in [0, 255] to `Proposals`. See the module docstring."""
 
@@ -156,7 +111,7 @@ class KeypointTransformer(nnx.Module):
         self.decoder = nnx.List([Layer(c.width, c.heads, True, rngs=rngs) for _ in range(c.decoder)])
         self.norms = nnx.List([nnx.LayerNorm(c.width, rngs=rngs) for _ in range(2)])  # of tokens, of outputs
         self.queries = nnx.Param(0.3 * jax.random.normal(rngs.params(), (c.queries + 1, c.width)))
-        self.look = _linear(c.width, c.width, rngs)
+        self.look = dense(c.width, c.width, rngs)
         self.keypoints = nnx.Param(
             jax.random.normal(rngs.params(), (c.n_categories, c.n_types, c.width)) * c.width**-0.5
         )
