@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from experiments.degrade import degraded, hide_random, in_turn, orbit_views
-from experiments.harness import Case, cmu, scored_and_lifted, short
+from experiments.harness import Case, cmu, first_clips, scored_and_lifted, short
 
 
 def walking(name: str, setting: str = "", missing: float = 0.0, **fields: Any) -> Case:
@@ -25,6 +25,10 @@ CASES = [
     *(
         walking(f"walking_missing_{m}", f"{m} % of the points missing", m / 100, headline=m == 20)
         for m in (5, 10, 15, 20)
+    ),
+    walking("unseen", "trained on the first five of six clips", split=first_clips(0.8)),
+    walking(
+        "unseen_paul", "PAUL, trained on the first five of six clips", split=first_clips(0.8), method="paul"
     ),
     walking("walking_free", "free shapes", overrides={"network": "none"}),
     walking("walking_pnd", START, method="pnd"),

@@ -29,10 +29,12 @@ def write_tables() -> None:
             percent = [f"{100 * p[k]['normalized_error']:.2f}" for k in ("frame-mirror", "one-mirror")]
             lines.append(
                 (case.name, row["set"], row["setting"], *percent, f"{p['one-mirror']['handedness']:.3f}",
+                 f"{100 * row['unseen']['frame-mirror']['normalized_error']:.2f}" if "unseen" in row else "",
                  "–" if row["heldout"] is None else f"{row['heldout']:.3f}", str(row["config"]["steps"]),
                  f"{row['seconds'] / 60:.1f}", row["device"], row["date"])
             )  # fmt: skip
-    head = ("case", "set", "setting", "`frame-mirror` %", "`one-mirror` %", "handedness", "held out / size", "steps",
+    head = ("case", "set", "setting", "`frame-mirror` %", "`one-mirror` %", "handedness", "unseen frames, `frame-mirror` %",
+            "held out / size", "steps",
             "minutes", "device", "date")  # fmt: skip
     path = HERE / "README.md"
     path.write_text(replace_between(path.read_text(), "results", markdown(head, lines)))
