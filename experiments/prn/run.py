@@ -33,9 +33,8 @@ def write_tables() -> None:
                  "–" if row["heldout"] is None else f"{row['heldout']:.3f}", str(row["config"]["steps"]),
                  f"{row['seconds'] / 60:.1f}", row["device"], row["date"])
             )  # fmt: skip
-    head = ("case", "set", "setting", "`frame-mirror` %", "`one-mirror` %", "handedness", "unseen frames, `frame-mirror` %",
-            "held out / size", "steps",
-            "minutes", "device", "date")  # fmt: skip
+    head = ("case", "set", "setting", "`frame-mirror` %", "`one-mirror` %", "handedness",
+            "unseen frames, `frame-mirror` %", "held out / size", "steps", "minutes", "device", "date")  # fmt: skip
     path = HERE / "README.md"
     path.write_text(replace_between(path.read_text(), "results", markdown(head, lines)))
 
