@@ -292,7 +292,7 @@ def test_the_optimiser_and_its_steps_by_how_often_points_are_seen():
     seen = np.ones((1500, 5))
     one = DeepNRSfMpp().resolved(seen)
     assert (one.update, one.learning_rate, one.steps) == ("muon", 8e-3, 6_000)
-    seen[100:, 2] = 0
+    seen[60:, 2] = 0
     rare = DeepNRSfMpp().resolved(seen)
     assert (rare.update, rare.learning_rate, rare.steps) == ("adam", 1e-3, 37_500)
     named = DeepNRSfMpp(update="adam", learning_rate=2e-3, steps=7).resolved(seen)

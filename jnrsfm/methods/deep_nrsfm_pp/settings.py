@@ -18,7 +18,7 @@ PRESETS: dict[str, tuple[int, ...]] = {  # the paper's Table 8
     "h36m": (125, 115, 104, 94, 83, 73, 62, 52, 41, 31, 20, 10),
     "apollo": (128, 100, 64, 50, 32, 16, 8, 4),
 }
-_HARDLY_SEEN = 0.1  # of the frames
+_HARDLY_SEEN = 0.05  # of the frames
 
 
 @dataclasses.dataclass(frozen=True)
