@@ -29,7 +29,7 @@ CASES: tuple[Case, ...] = (
     Case("cars_perspective", "cars", "scale correction", "cars/apollo_pose_cars_train", "perspective",
          overrides=_RIGID, headline=True, picture=True),
     Case("cars_perspective_uncorrected", "cars", "no scale correction", "cars/apollo_pose_cars_train",
-         "perspective", overrides={**_RIGID, "scale_correction": 0, "same_size": 0}),
+         "perspective", overrides={**_RIGID, "scale_correction": 0}),
     Case("cars_orthographic", "cars", "", "cars/apollo_pose_cars_train", "orthographic", overrides=_RIGID,
          headline=True),
     Case("chairs", "chairs", "43 % missing, no order", "category_shapes/keypointnet_chair_train", "orthographic",

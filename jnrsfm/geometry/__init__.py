@@ -20,7 +20,6 @@ from jnrsfm.geometry.cameras import Perspective as Perspective
 from jnrsfm.geometry.cameras import Placement as Placement
 from jnrsfm.geometry.cameras import WeakPerspective as WeakPerspective
 from jnrsfm.geometry.cameras import camera_model as camera_model
-from jnrsfm.geometry.cameras import fitted_depth as fitted_depth
 from jnrsfm.geometry.cameras import look_at as look_at
 from jnrsfm.geometry.cameras import pixels_to_rays as pixels_to_rays
 from jnrsfm.geometry.cameras import posit_points as posit_points

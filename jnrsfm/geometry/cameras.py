@@ -395,27 +395,3 @@ def camera_model(name: str) -> CameraModel:
         if model.name == name:
             return model
     raise InputError(f"unknown camera {name!r}: choose from {', '.join(m.name for m in MODELS)}")
-
-
-def fitted_depth(
-    camera: CameraModel,
-    shape: Float[ArrayLike, "*batch point 3"],
-    points: Float[ArrayLike, "*batch point 2"],
-    weights: Float[ArrayLike, "*batch point"],
-    depth: Float[ArrayLike, "*batch"],
-) -> Float[Array, "*batch"]:
-    r"""The `depth` at which the image fits camera-frame shapes best, from any one to begin with.
-
-    The normalised equations `x~ = k w~` are linear in the scale k of the measurements (`normalization`), so that
-
-        k = sum_i m_i <x~_i, w~_i> / sum_i m_i |w~_i|^2,
-
-    here within a factor of four of the given depth, which a frame without evidence keeps.
-    """
-    points, weights, depth = map(jnp.asarray, (points, weights, depth))
-    measured = camera.normalise(points, weights, depth)
-    image = camera.residual(jnp.asarray(shape), points, weights, depth) + measured
-    total = jnp.sum(weights[..., None] * measured**2, (-2, -1))
-    product = jnp.sum(weights[..., None] * image * measured, (-2, -1))
-    k = jnp.clip(jnp.where(total > 0, product / jnp.where(total > 0, total, 1.0), 1.0), 0.25, 4.0)
-    return camera.rescaled(depth, 1 / k)

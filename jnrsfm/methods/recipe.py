@@ -24,8 +24,6 @@ from jnrsfm.training import Engine, Phase, Resident, Session, Trained
 from jnrsfm.types import Landmarks, Reconstruction, ResultCode
 
 ScaleBy = Literal["auto", "norm", "bones"]
-_TINY = 1e-12
-_NO_EDGES = "scale_by is 'bones', but the landmarks have no edges: give edges, or say norm"
 
 
 class Stream(enum.IntEnum):
@@ -55,8 +53,6 @@ class Recipe(abc.ABC):
         self.camera, self.key = camera_model(camera), jax.random.key(seed)
         self.sequence = None if landmarks.sequence is None else np.asarray(landmarks.sequence)
         self.edges = None if landmarks.edges is None else np.asarray(landmarks.edges)
-        if self.camera.frame_scale and config.scale_by == "bones" and self.edges is None:
-            raise InputError(_NO_EDGES)
         normalizer = Normalizer(camera, config.size).fitted(landmarks)
         seen, self.frames = normalizer(landmarks)
         kept, held = hold_out(np.asarray(seen.weights), config.holdout, self.camera.least_points, seed)
@@ -90,7 +86,9 @@ class Recipe(abc.ABC):
         if not self.camera.frame_scale:
             return result
         for turn in range(self.config.scale_correction):
-            self.seen, self.hidden = (self.rescaled(result.params, d) for d in (self.seen, self.hidden))
+            self.seen, self.hidden = (
+                self.rescaled(d, self.sized_shapes(result.params, d)) for d in (self.seen, self.hidden)
+            )
             name = f"scale-{turn + 1}"
             result = self.train(
                 name, Stream.SCALE + turn, self.batch(self.hidden), steps, result.chosen, hyper
@@ -102,9 +100,8 @@ class Recipe(abc.ABC):
         """The shapes whose size corrects the scale."""
         return self.shapes(params, seen)[0]
 
-    def rescaled(self, params: Any, data: Observations) -> Observations:
+    def rescaled(self, data: Observations, shapes: np.ndarray) -> Observations:
         """One round of scale correction of the data by their shapes."""
-        shapes = self.sized_shapes(params, data)
         return corrected_scale(data, shapes, self.camera, self.edges, self.config.scale_by)
 
     def note(self, name: str, result: Trained) -> None:
@@ -141,14 +138,11 @@ class Recipe(abc.ABC):
         """How the fit ended."""
         return ResultCode.RESTARTS_DROPPED if self.engine.lost else ResultCode.CONVERGED
 
-    def depths(self, params: Any) -> np.ndarray:
-        """`(frame,)` depths of the observations that go with the shapes of parameters."""
-        return np.asarray(self.seen.depth)
-
     def camera_points(self, params: Any) -> np.ndarray:
         """`(frame, point, 3)` camera-frame points of parameters, as they come."""
+        depth = np.asarray(self.seen.depth)
         found = self.normalizer.reconstruction(
-            self.landmarks, self.frames, *self.shapes(params, self.seen), self.depths(params)
+            self.landmarks, self.frames, *self.shapes(params, self.seen), depth
         )
         return np.asarray(found.camera_points)
 
@@ -172,19 +166,15 @@ def corrected_scale(
     """One round of scale correction: the frame's scale over the size of its shape, relative to the mean size of all
     `shapes (frame, point, 3)`, so that all come out of one size (Frobenius norm, or mean bone length). The overall unit
     is kept."""
-    size = np.asarray(sizes(jnp.asarray(shapes), edges, by))
+    if by == "bones" or (by == "auto" and edges is not None):
+        if edges is None:
+            raise InputError("scale_by is 'bones', but the landmarks have no edges: give edges, or say norm")
+        ends = shapes[:, edges[:, 0]] - shapes[:, edges[:, 1]]
+        size = np.linalg.norm(ends, axis=-1).mean(1)
+    else:
+        size = np.linalg.norm(shapes.reshape(len(shapes), -1), axis=1)
     ratio = np.clip(size / np.exp(np.log(np.maximum(size, 1e-9)).mean()), 0.25, 4.0)
     return data._replace(depth=camera.rescaled(data.depth, jnp.asarray(ratio, jnp.float32)))
-
-
-def sizes(shapes: Any, edges: np.ndarray | None, by: ScaleBy) -> Any:
-    """`(frame,)` of shapes `(frame, point, 3)`: mean bone length, or Frobenius norm."""
-    if by == "norm" or (by == "auto" and edges is None):
-        return jnp.sqrt((shapes**2).sum((1, 2)) + _TINY)
-    if edges is None:
-        raise InputError(_NO_EDGES)
-    ends = shapes[:, edges[:, 0]] - shapes[:, edges[:, 1]]
-    return jnp.sqrt((ends**2).sum(-1) + _TINY).mean(1)
 
 
 def start_shapes(

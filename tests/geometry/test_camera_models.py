@@ -7,7 +7,7 @@ import pytest
 
 from jnrsfm.errors import InputError
 from jnrsfm.geometry import normalization as norm
-from jnrsfm.geometry.cameras import MODELS, CameraModel, Perspective, camera_model, fitted_depth
+from jnrsfm.geometry.cameras import MODELS, CameraModel, Perspective, camera_model
 from jnrsfm.geometry.rotations import random_rotations
 from jnrsfm.inputs.observations import Normalizer
 from jnrsfm.types import CAMERA_MODELS, Landmarks
@@ -69,11 +69,6 @@ def test_residuals_are_zero_at_the_truth_under_any_mask(model, rng):
         for residual in (model.residual, model.image_residual, model.prediction_error):
             seen = np.asarray(residual(*args))[weights > 0]
             np.testing.assert_allclose(seen, 0, atol=5e-6)  # of float32 landmarks
-        if model.frame_scale:
-            found = fitted_depth(model, *args[:3], args[3] * jnp.linspace(0.5, 1.8, F))
-            np.testing.assert_allclose(found, args[3], rtol=1e-5)
-            blank = fitted_depth(model, args[0], args[1], jnp.zeros_like(args[2]), args[3])
-            np.testing.assert_array_equal(blank, args[3])
         wrong = np.asarray(model.residual(args[0] * jnp.array([1.1, 1, 1]), *args[1:]))
         assert np.abs(wrong[weights > 0]).max() > 1e-2
 

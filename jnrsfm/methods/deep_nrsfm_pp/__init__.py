@@ -2,22 +2,18 @@ r"""Deep NRSfM++: a block-sparse dictionary network trained on the reprojection 
 
 The fit runs in phases. *search*: `restarts` seeds train at once on all observed points but a held-out tenth; the
 worse are dropped on the way and the best is chosen without labels; the two last tell how much the seed matters.
-*final*: all observed points; the depth reflection of each frame, resolved by continuity in time or over the set, is
-trained on, so that the network itself keeps one reflection.
-
-*Scale.* Under perspective and weak perspective the image of a frame leaves its size over its distance open. The scale
-at which the image fits the shape best is solved for in closed form, in every step and with its gradient, and the shapes
-of a batch are held to one size (`same_size`). Half a search finds the scales; then *scale* trains on with frames so
-scaled. Without that weight, scale correction as published: the size of each frame is corrected by its shape.
+*scale* (perspective and weak perspective): the size of each frame is corrected by its reconstructed shape, and
+training goes on (the paper's scale correction). *final*: all observed points; the depth reflection of each frame,
+resolved by continuity in time or over the set, is trained on, so that the network itself keeps one reflection.
 
 *Reflection.* Perspective images tell a shape from its depth reflection, but a network in search may reflect half of the
 frames, and what they bend the shapes for is wrong. So a second search takes of each frame the reflection that its image
-fits better, and the search that predicts held-out points better goes on; after the second, the images of frames that
-agree with each other (`resolve_mirrors`) vote on theirs. Both reflections of the whole are trained on for a while, and
+fits better, and the search that predicts held-out points better goes on; afterwards the images of frames that agree
+with each other (`resolve_mirrors`) vote on theirs. Both reflections of the whole are trained on for a while, and
 the one that reprojects better is kept.
 
-Source: Wang, Lin, Lucey, Deep NRSfM++, 2020; the author's thesis, ch. 3. The scale in closed form, the reflections, the
-held-out points and the choice among seeds are ours.
+Source: Wang, Lin, Lucey, Deep NRSfM++, 2020; the author's thesis, ch. 3. The reflections, the held-out points and the
+choice among seeds are ours.
 """
 
 import dataclasses
@@ -37,7 +33,7 @@ from jnrsfm.losses import bone_asymmetry, reprojection_loss
 from jnrsfm.methods.base import Fitted, MethodInfo
 from jnrsfm.methods.deep_nrsfm_pp.network import forward, lifted
 from jnrsfm.methods.deep_nrsfm_pp.settings import DeepNRSfMpp as DeepNRSfMpp
-from jnrsfm.methods.recipe import Recipe, Stream, sizes
+from jnrsfm.methods.recipe import Recipe, Stream
 from jnrsfm.models.block_sparse import BlockSparseConfig, BlockSparseNetwork
 from jnrsfm.models.functional import Network
 from jnrsfm.models.saved import NetworkModel
@@ -71,7 +67,6 @@ class _Fit(Recipe):
             raise InputError(
                 "bones is set, but there are no left-right bone pairs: give edges and symmetric pairs"
             )
-        self.solves_scale = self.camera.frame_scale and config.same_size > 0
         self.engine = Engine(Problem(self.network.init, self.objective, self.criteria), config, session)
 
     def batch(self, seen: Observations) -> Batch:
@@ -89,13 +84,9 @@ class _Fit(Recipe):
         # deformation, a deep local minimum.
         free = jnp.clip(progress / config.rigid, 0, 1) if config.rigid else 1.0
         free = jnp.maximum(free, hyper["free"])
-        terms = forward(self.network, self.camera, params, seen, free, hyper["either"], self.solves_scale)
+        terms = forward(self.network, self.camera, params, seen, free, hyper["either"])
         loss = reprojection_loss(terms.residual, seen.weights, config.robust).mean()
         aux = {"reprojection": loss}
-        if self.solves_scale:
-            size = jnp.log(sizes(terms.shape, self.edges, config.scale_by))
-            aux["size"] = jnp.abs(size - size.mean()).mean()
-            loss = loss + config.same_size * aux["size"]
         if config.lasso:
             loss = loss + config.lasso * jnp.abs(terms.first_code).mean()
         if config.bones and self.edges is not None:
@@ -112,9 +103,9 @@ class _Fit(Recipe):
         """The reprojection loss of what training sees, and the error of what it does not, as a fraction of the object's
         size."""
         seen = batch.seen
-        terms = forward(self.network, self.camera, params, seen, 1.0, hyper["either"], self.solves_scale)
+        terms = forward(self.network, self.camera, params, seen, 1.0, hyper["either"])
         loss = reprojection_loss(terms.residual, seen.weights, self.config.robust)
-        gap = self.camera.prediction_error(terms.camera_points, seen.points, seen.weights, terms.depth)
+        gap = self.camera.prediction_error(terms.camera_points, seen.points, seen.weights, seen.depth)
         error = jnp.sqrt((gap**2).sum(-1) + 1e-12)
         return {
             "objective": (loss * (seen.weights.sum(-1) > 0), jnp.ones(len(loss))),
@@ -125,28 +116,14 @@ class _Fit(Recipe):
         """Object-frame shapes and rotations, a block of frames at a time."""
         return lifted(self.network, self.camera, params, seen)[:2]
 
-    def depths(self, params) -> np.ndarray:
-        """Those at which the images fit the shapes best, where they are solved for."""
-        if not self.solves_scale:
-            return super().depths(params)
-        return lifted(self.network, self.camera, params, self.seen)[2]
-
-    def rescaled(self, params, data: Observations) -> Observations:
-        """At the scales that were solved for, which the encoder's input has from now on."""
-        if not self.solves_scale:
-            return super().rescaled(params, data)
-        return data._replace(depth=jnp.asarray(lifted(self.network, self.camera, params, data)[2]))
-
-    def with_resolved_depths(self, params, ask_images: bool) -> Batch:
-        """All observations with the depths of the resolved reflection, trusted by their margin; `ask_images`: images
-        vote on that of the frames that agree."""
-        shapes, rotations, _, mirrored = lifted(
-            self.network, self.camera, params, self.seen, self.solves_scale
-        )
+    def with_resolved_depths(self, params) -> Batch:
+        """All observations with the depths of the resolved reflection, trusted by their margin; where images tell it,
+        they vote on that of the frames that agree."""
+        shapes, rotations, mirrored = lifted(self.network, self.camera, params, self.seen)
         found = resolve_mirrors(shapes, self.sequence)
         self.diagnostics["mirror_before"] = found.summary()
         flip = found.flip
-        if ask_images:
+        if self.camera.shows_reflection:
             flip = by_images(flip, found.component, mirrored)
             self.diagnostics["images_agree"] = float(((mirrored > 0) == flip).mean())
         z = np.einsum("fpj,fj->fp", shapes, rotations[:, 2]) * np.where(flip, -1, 1)[:, None]
@@ -169,8 +146,8 @@ class DeepNRSfMppModel(NetworkModel):
         """One forward pass. `mirror` is what the network was trained on: a reflection that it keeps itself is not
         touched; `jnrsfm.geometry.relabel` resolves the frames of a clip anew."""
         seen, frames = self.observed(landmarks)
-        shapes, rotations, depth, _ = lifted(self.network, camera_model(self.camera), self.params, seen)
-        record = self.normalizer.reconstruction(landmarks, frames, shapes, rotations, depth)
+        shapes, rotations, _ = lifted(self.network, camera_model(self.camera), self.params, seen)
+        record = self.normalizer.reconstruction(landmarks, frames, shapes, rotations, np.asarray(seen.depth))
         return record if record.mirror == "perspective" else record.replace(mirror=self.mirror)
 
 
@@ -185,20 +162,17 @@ def fit(landmarks: Landmarks, camera: str, config: DeepNRSfMpp, seed: int, sessi
     rigid = {"free": 0.0 if one_kind else 1.0, "depth_weight": 0.0}
     resolved = {"free": 1.0, "depth_weight": 1.0, "either": 0.0}
 
-    # Where scales are to be found, the search is short: what follows sees the frames at their sizes.
-    finds = run.solves_scale and config.scale_correction > 0
-    first = max(1, steps // 2) if finds else steps
-    result, hyper = _searched(run, first, rigid)
+    result, hyper = _searched(run, steps, rigid)
     run.note("search", result)
     run.diagnostics["restarts_kept"] = list(result.restarts)
     spread = None
     if len(result.restarts) > 1:
         spread = np.stack([run.camera_points(result.of(i)) for i in range(len(result.restarts))])
-    result = run.correct_scales(result, max(1, steps if finds else final // 2), hyper | {"free": 1.0})
+    result = run.correct_scales(result, max(1, final // 2), hyper | {"free": 1.0})
     if config.final > 0:
         data = run.batch(run.seen)
         if config.mirror == "auto":
-            data = run.with_resolved_depths(result.params, hyper["either"] > 0)
+            data = run.with_resolved_depths(result.params)
         if run.camera.shows_reflection and data.z_confidence.any():
             # all frames may be reflected: what fits better once it is trained on
             both = {"as found": (data, resolved), "mirrored": (data._replace(z=-data.z), resolved)}
@@ -207,7 +181,6 @@ def fit(landmarks: Landmarks, camera: str, config: DeepNRSfMpp, seed: int, sessi
         result = run.train("final", Stream.FINAL, data, final, result.chosen, resolved)
         run.diagnostics["final"] = list(result.criteria)
 
-    run.seen = run.seen._replace(depth=jnp.asarray(run.depths(result.params)))
     best = run.record(*run.shapes(result.params, run.seen))
     model = DeepNRSfMppModel(run.network, result.params, run.normalizer, landmarks.names, best.mirror)
     return Fitted(best, model, run.heldout, spread, run.diagnostics, code=run.code)

@@ -51,13 +51,10 @@ class DeepNRSfMpp(TrainConfig):
     """Start of the block soft thresholds."""
     size: SizeMeasure = "rms"
     """2D size that sets the scale: root mean square, or the longer or shorter side of the bounding box."""
-    same_size: float = 0.1
-    """Weight of the mean deviation of the shapes' log sizes from their mean, where frames have a scale of their own
-    (weak perspective, perspective), which is solved for; 0: only corrected after the search, as published."""
     scale_correction: int = 1
-    """Times that frames are scaled anew, by what was solved for or by the size of their shapes, and trained on."""
+    """Rounds of scale correction where frames have a scale of their own (weak perspective, perspective)."""
     scale_by: ScaleBy = "auto"
-    """A shape's size is its norm or its mean bone length; auto: bones where edges are given."""
+    """Correct by the norm of the shape or by its mean bone length; auto: bones where edges are given."""
     robust: float = 0.0
     """Scale of a pseudo-Huber loss for detected points, as a fraction of the object's size; 0: Frobenius norm."""
     lasso: float = 0.0
@@ -88,7 +85,6 @@ class DeepNRSfMpp(TrainConfig):
             raise InputError(f"sizes is {self.sizes}: give one or more numbers above 0")
         for name in (
             "final",
-            "same_size",
             "scale_correction",
             "robust",
             "lasso",
