@@ -373,7 +373,6 @@ INFO = MethodInfo(
     unseen=True,
     source="Park, Lee, Kwak 2020",
     cites=("park2020prn", "lee2013pnd"),
-    state="experimental",
     config=Prn,
     fit=fit,
     load=PrnModel.load,
