@@ -110,6 +110,22 @@ def write_tables() -> None:
     head = ("case", "set", "setting", "camera", "`frame-mirror` %", "`one-mirror` %", "`deep-nrsfm++` % (scale free)",
             "unseen, `frame-mirror` %")  # fmt: skip
     tables["more"] = markdown(head, lines)
+    many = [(n, get(f"seeds_{n}")) for n in SHORT]
+    lines = []
+    for n, row in many:
+        if row:
+            ends = [end["heldout"] for end in stored(row, "diagnostics")["search"]["random"]]
+            lines.append(
+                (
+                    n,
+                    str(len(ends)),
+                    f"{min(ends):.4f} to {max(ends):.4f}",
+                    _percent(row),
+                    f"{row['seconds'] / 60:.1f}",
+                )
+            )
+    head = ("", "seeds", "held out / size, least to most", "`frame-mirror` % of the least", "minutes")
+    tables["seeds"] = markdown(head, lines)
     tables["when"] = "; ".join(
         f"{d}, {t}" for d, t in sorted({(r["device"], r["date"]) for r in rows.values()})
     )
