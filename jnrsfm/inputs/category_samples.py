@@ -41,6 +41,15 @@ def centred(points, weights):
     return jnp.where(weights[..., None] > 0, points - masked_mean(points, weights), 0.0)
 
 
+def kept(samples: Samples, seen, heldout) -> Samples:
+    """The samples with the points of weights `seen` alone, those of `heldout` held out; centred anew, but for rays."""
+    points = jnp.where(seen[..., None] > 0, samples.points, 0.0)
+    near = samples.nearness[:, None, None] > 0
+    return samples._replace(
+        weights=seen, heldout=heldout, points=jnp.where(near, points, centred(points, seen))
+    )
+
+
 def category_codes(landmarks: Landmarks, known: tuple[str, ...] | None) -> np.ndarray:
     """`(frame,)` index into `known` of each sample's category. Raises InputError for an unknown one."""
     if known is None or (landmarks.category is None and len(known) == 1):
@@ -74,14 +83,15 @@ def observe(
 ) -> tuple[Samples, Frames]:
     """What is seen of landmarks: points centred, in units of their category's `size (category,)`, or of their own where
     the camera model gives each frame a scale; and the way back. Under perspective the points are rays of the camera
-    that looks at the object. Raises InputError for a perspective without intrinsics."""
+    that looks at the object, as they are: what depth does to a ray goes by its angle to the axis. Raises InputError for
+    a perspective without intrinsics."""
     model = camera_model(camera)
     weights = np.asarray(landmarks.weights, np.float32)
     xy = np.where(weights[..., None] > 0, np.asarray(landmarks.points2d, np.float64), 0.0)
     intrinsics = None if landmarks.intrinsics is None else np.asarray(landmarks.intrinsics, np.float64)
     plane, turn = model.view(xy, weights, intrinsics)
     unit = two_d_size(plane, weights, "rms") if model.frame_scale else size[category]
-    middle = (weights[..., None] * plane).sum(1) / weights.sum(1)[:, None]
+    middle = (weights[..., None] * plane).sum(1) / weights.sum(1)[:, None] * (model.columns < 3)
     points = np.where(weights[..., None] > 0, (plane - middle[:, None]) / unit[:, None, None], 0.0)
     # an object of size 1 has rays of this size at a depth of one over it
     nearness = unit if model.columns == 3 else np.zeros(len(unit))

@@ -232,6 +232,9 @@ def posterior(
         (_, rotations), rounds = lax.scan(improved, (view, rotations), None, length=1 + _CORRECTIONS)
         view, at = jax.tree.map(lambda x: x[-1], rounds)
         ratio = view.ratio
+        # the density of the points as they were seen, which each of the two has divided by a ratio of its own
+        count = jnp.sum(seen > 0, -1)
+        at = at._replace(cost=at.cost + 2 * (count - 1) * jnp.log(ratio))
     second = at.cost[1] < at.cost[0]
     take = lambda x: jnp.where(second.reshape(second.shape + (1,) * (x.ndim - 2)), x[1], x[0])
     best = jax.tree.map(take, at)

@@ -28,9 +28,9 @@ from jnrsfm.methods.keypoint_transformer.network import (
     with_reflected,
 )
 from jnrsfm.models import Network
+from jnrsfm.models.attention import Attention
 from jnrsfm.models.vision import BackboneConfig, KeypointTransformerConfig, Proposals
 from jnrsfm.models.vision import KeypointTransformer as Transformer
-from jnrsfm.models.vision.transformer import Attention
 from jnrsfm.pixels import ArrayPixels
 from jnrsfm.types import LabelledImages, Landmarks
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jnrsfm.errors import InputError
+from jnrsfm.errors import Diverged, InputError
 from jnrsfm.geometry.cameras import camera_model
 from jnrsfm.geometry.depth_reflection import resolve_mirrors
 from jnrsfm.geometry.reflection_votes import by_images
@@ -189,19 +189,27 @@ def fit(landmarks: Landmarks, camera: str, config: DeepNRSfMpp, seed: int, sessi
 def _searched(run: _Fit, steps: int, hyper: dict[str, float]) -> tuple[Trained, dict[str, float]]:
     """The end of the search, and its numbers: where images tell the reflection, of the better of two searches, one with
     the shapes as they come and one with either reflection of each frame."""
-    data, held = run.batch(run.hidden), "heldout" if run.config.holdout else "objective"
-    kinds = {"search": (Stream.SEARCH, 0.0)}
-    if run.camera.shows_reflection:
-        kinds["search, either reflection"] = (Stream.EITHER, 1.0)
-    ends = [
-        (run.train(name, stream, data, steps, hyper=(how := hyper | {"either": either})), how)
-        for name, (stream, either) in kinds.items()
-    ]
-    if len(ends) > 1:
-        run.diagnostics["searches"] = {
-            name: end[0].criteria[0][held] for name, end in zip(kinds, ends, strict=True)
-        }
-    return min(ends, key=lambda end: end[0].criteria[0][held])
+    data = run.batch(run.hidden)
+    plain = hyper | {"either": 0.0}
+    found = run.train("search", Stream.SEARCH, data, steps, hyper=plain)
+    # what either reflection was good for is left to the final phase to resolve
+    if not (run.camera.shows_reflection and run.config.mirror == "auto" and run.config.final > 0):
+        return found, plain
+    lost, either = run.engine.lost, hyper | {"either": 1.0}
+    try:
+        other = run.train("search, either reflection", Stream.EITHER, data, steps, hyper=either)
+    except Diverged as error:
+        run.session.say(f"deep-nrsfm++: the second search is left out: {error}")
+        run.engine.lost = lost
+        return found, plain
+    by = "heldout" if np.asarray(run.hidden.heldout).any() else "objective"
+    one, two = (end.criteria[0][by] for end in (found, other))
+    run.diagnostics["searches"] = {"as they come": one, "either reflection": two}
+    if two < one:
+        run.engine.lost -= lost  # of the search that is not used
+        return other, either
+    run.engine.lost = lost
+    return found, plain
 
 
 INFO = MethodInfo(

@@ -47,7 +47,7 @@ from jnrsfm.inputs.category_samples import (
     Samples,
     category_codes,
     category_names,
-    centred,
+    kept,
     keypoints_of,
     observe,
 )
@@ -172,7 +172,7 @@ def fit_lifter(
     size = size.astype(np.float32)  # as the model keeps it
     whole, frames = observe(landmarks, category, keypoints, size, camera)
     seen, held = map(jnp.asarray, hold_out(np.asarray(whole.weights), config.holdout, 5, seed))
-    samples = whole._replace(weights=seen, heldout=held, points=centred(whole.points, seen))
+    samples = kept(whole, seen, held)
     kind = config.network(landmarks.n_points, count, int(keypoints.sum(1).max()), context=context)
     network = Networks.of(dataclasses.replace(kind, perspective=camera_model(camera).columns == 3))
     objectives, key = Objectives(network, config, session), jax.random.key(seed)

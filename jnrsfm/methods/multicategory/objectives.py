@@ -50,7 +50,7 @@ def _without(keys, weights, most: float):
     four points loses none."""
     share = most * jax.random.uniform(keys[0], (len(weights), 1))
     seen = weights * (jax.random.uniform(keys[1], weights.shape) >= share)
-    return jnp.where(jnp.sum(seen, -1, keepdims=True) < 4, weights, seen)
+    return jnp.where(jnp.sum(seen > 0, -1, keepdims=True) < 4, weights, seen)
 
 
 def _in_plane(key, count: int, most: float):

@@ -10,7 +10,7 @@ The lower level (`paul.network.lower_level`) is solved exactly, so that no gradi
 Weights of the regularisers are per point here: the paper's 0.01 and 1e-4 go with norms that grow as sqrt(P).
 
 The fit. *search*: for each of `starts`, `restarts` seeds train on all observed points but a held-out tenth, whose
-reprojection error chooses. A start other than "random" is a set of shapes: the codes begin at their principal
+reprojection error chooses. A start other than "random" is a set of shapes: free codes begin at their principal
 components, and both shapes D and A are drawn to them at first. *final*: all observed points, drawn once more to the
 winning start, now made of all points. Shapes of one reflection, by time or over the set, are such a start as well.
 Perspective: residuals of the normalised equations of Deep NRSfM++, pose by repeated orthographic problems, scale
@@ -165,16 +165,18 @@ class _Fit(Recipe):
 
     def search(self) -> list[tuple[dict[str, float], Any, Start]]:
         """`(criteria, (params, model state), start)` of all that the searches have left, best first."""
-        config, ends = self.config, []
+        config, ends, starts = self.config, [], list(self.config.starts or ())
         self.diagnostics["search"] = {}
-        for i, name in enumerate(config.starts or ()):
+        for i, name in enumerate(starts):
             begin = None
             try:
                 if name != "random":
                     begin = self.start(name, self.hidden)
             except InputError as error:
-                if len(config.starts or ()) == 1:
-                    raise
+                if len(starts) == 1:
+                    if config.codes == "free":
+                        raise
+                    starts.append("random")  # an encoder can do without
                 self.session.say(f"paul: no start from {name}: {error}")
                 continue
             first = self.initial(jax.random.fold_in(self.key, Stream.INITIAL + i), begin)
