@@ -45,7 +45,7 @@ WALK: dict[str, Any] = {
 }  # fmt: skip
 # Small enough for four minutes on two cores, long enough to be a pleasure to look at.
 DEMO_METHOD = "deep-nrsfm++"
-DEMO: dict[str, Any] = {"steps": 5_000, "restarts": 2, "prune_at": ()}
+DEMO: dict[str, Any] = {"steps": 2_500, "restarts": 2, "prune_at": ()}
 DEMO_IMAGES: dict[str, Any] = {"steps": 500, "locate": "no"}
 _CLIPS, _CLIP, _SEEN = 10, 60, 50  # people, photographs of each, and those of them that are trained on
 
