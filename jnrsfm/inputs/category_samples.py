@@ -19,11 +19,11 @@ from jnrsfm.types import Landmarks
 class Samples(NamedTuple):
     """What training sees of each sample; leading axis frame.
 
-    `points (frame, point, 2)`: centred on the visible ones, in units of the category's size; `weights` and `heldout
-    (frame, point)`: of the points that training may use, and of those that it must not; `defined (frame, point)`: the
-    keypoints of the category; `category (frame,)`. With a prior: `shape (frame, point, 3)` and `rotation (frame, 3,
-    3)` as its fit found them. `nearness (frame,)`: one over the depth of the object's centre in the unit of the points,
-    0 but under perspective.
+    `points (frame, point, 2)`: centred on the visible ones (rays: as they are), in units of the category's size;
+    `weights` and `heldout (frame, point)`: of the points that training may use, and of those that it must not; `defined
+    (frame, point)`: the keypoints of the category; `category (frame,)`. With a prior: `shape (frame, point, 3)` and
+    `rotation (frame, 3, 3)` as its fit found them. `nearness (frame,)`: one over the depth of the object's centre in
+    the unit of the points, 0 but under perspective.
     """
 
     points: Any

@@ -44,9 +44,7 @@ _LEAST_NOISE = (
 _STARTS = (1, 2)  # ranks of the metric upgrade whose cameras are tried
 _STEPS, _COOLING, _FLOOR = 80, 0.93, 0.005
 _LARGEST_TURN = 0.3  # radians a step
-_CORRECTIONS = (
-    2  # rounds in which perspective images are corrected by the depths that were found, after the first
-)
+_CORRECTIONS = 2  # more rounds of lifting, each of images corrected by the depths of the one before
 _REFITS = 3  # fits to images that were corrected so
 
 
@@ -207,10 +205,10 @@ def posterior(
     The depth reflection, (X, R) to (X', diag(1, 1, -1) R F) with F the reflection that leaves the mean shape most
     alike, is improved too, and the likelier of the two taken. `points` are centred, in units of the category's size.
 
-    Under perspective, with `nearness` one over the depth of the object's centre in that unit, each of the two corrects
-    the points by the depths that it has found (`geometry.cameras.posit_points`), and the depth of the centre so that
-    the shape has the size of the others; its rotation is improved again, twice. Shapes come out in the unit of
-    `points`.
+    Under perspective the points are rays about the axis of the camera that looks at the object, not centred. With
+    `nearness` one over the depth of its centre in that unit, each of the two corrects them by the depths that it has
+    found (`geometry.cameras.posit_points`), and the depth of the centre so that the shape has the size of the others;
+    its rotation is improved again, twice. Shapes come out in the unit of `points`.
     """
     points = jnp.where(weights[..., None] > 0, points, 0.0)
     own = jax.tree.map(lambda x: x[category], prior)

@@ -11,7 +11,6 @@ from scipy.spatial.transform import Rotation
 from jnrsfm.errors import InputError
 from jnrsfm.geometry.depth_reflection import relabel, resolve_mirrors
 from jnrsfm.geometry.mirror_evidence import mirror_distances
-from jnrsfm.geometry.reflection_votes import by_images
 from jnrsfm.linalg.sign_synchronization import solve_chain, synchronize_signs
 from jnrsfm.types import Cameras, Reconstruction
 
@@ -445,15 +444,3 @@ def test_motion_capture_at_low_frame_rate(data_dir, rng, name, step):
     flip = rng.random(len(frames)) < 0.5
     found = resolve_mirrors(observed(rng, shapes[frames], 0.1, flip), clip[frames], join=False)
     assert handedness(found.flip, flip, clip[frames]) >= 0.98
-
-
-def test_images_decide_for_the_frames_that_agree_together():
-    """A component flips to its contrary where its images say so on the whole, single ones notwithstanding."""
-    right = np.array([True, False, True, False, True, False])
-    component = np.array([0, 0, 0, 1, 1, 1])
-    says = np.where(right, 0.5, -0.5)
-    says[2] *= -0.8  # one image is wrong about its frame
-    for turned in itertools.product((False, True), repeat=2):
-        found = by_images(right ^ np.array(turned)[component], component, says)
-        np.testing.assert_array_equal(found, right)
-    np.testing.assert_array_equal(by_images(right, component, np.zeros(6)), right)

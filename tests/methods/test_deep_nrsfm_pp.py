@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from jnrsfm import datasets
-from jnrsfm.errors import InputError
+from jnrsfm.errors import Diverged, InputError
 from jnrsfm.geometry.cameras import camera_model
 from jnrsfm.inputs.observations import Normalizer, hold_out
 from jnrsfm.methods import METHODS, Model
-from jnrsfm.methods.deep_nrsfm_pp import Batch, DeepNRSfMpp, DeepNRSfMppModel, _Fit, fit, forward
+from jnrsfm.methods.deep_nrsfm_pp import Batch, DeepNRSfMpp, DeepNRSfMppModel, _Fit, _searched, fit, forward
 from jnrsfm.methods.recipe import corrected_scale
 from jnrsfm.models.functional import Network
-from jnrsfm.training import Session
+from jnrsfm.training import Session, Trained
 from jnrsfm.types import CAMERA_MODELS
 
 TINY = {
@@ -119,6 +119,46 @@ def test_a_reflected_frame_is_seen_for_what_it_is():
         assert missed[wrong].min() > 1e-2
         np.testing.assert_allclose(either.camera_points, shapes, atol=1e-12)
         np.testing.assert_allclose(np.where(shown, either.residual, 0), 0, atol=1e-5)
+
+
+def ends(monkeypatch, camera="perspective", error=0.1, **config):
+    """What `_searched` makes of searches that end at an error of 0.2, and with either reflection at `error` (None:
+    diverged); the numbers that the phases had; the fit."""
+    run = _Fit(few(camera, 6), camera, DeepNRSfMpp(**TINY, **config), 0, Session())
+    said = []
+
+    def train(name, stream, data, steps, start=None, hyper=None):
+        said.append((name, stream, hyper["either"]))
+        run.engine.lost += 1
+        if hyper["either"] and error is None:
+            raise Diverged("the loss is not finite")
+        value = error if hyper["either"] else 0.2
+        return Trained({}, {}, ({}, {}), (0,), ({"objective": value, "heldout": value},))
+
+    monkeypatch.setattr(run, "train", train)
+    found, hyper = _searched(run, 4, {"free": 0.0})
+    return found.criteria[0]["heldout"], hyper["either"], said, run
+
+
+@pytest.mark.fast
+def test_the_search_that_predicts_better_goes_on_and_a_second_one_costs_nothing(monkeypatch):
+    found, either, said, run = ends(monkeypatch)
+    assert (found, either, run.engine.lost) == (0.1, 1.0, 1)
+    assert [name for name, *_ in said] == ["search", "search, either reflection"]
+    assert said[0][1] != said[1][1]  # other random numbers
+    for error in (0.3, None):
+        found, either, _, run = ends(monkeypatch, error=error)
+        assert (found, either, run.engine.lost) == (0.2, 0.0, 1)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    ("camera", "config"),
+    [("orthographic", {}), ("perspective", {"mirror": "none"}), ("perspective", {"final": 0.0})],
+)
+def test_reflected_frames_are_searched_only_where_something_resolves_them(monkeypatch, camera, config):
+    found, either, said, _ = ends(monkeypatch, camera, **config)
+    assert (found, either, len(said)) == (0.2, 0.0, 1)
 
 
 def test_bones_need_what_they_are_measured_on():

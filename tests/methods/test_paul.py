@@ -18,7 +18,7 @@ from jnrsfm.inputs.observations import Observations
 from jnrsfm.methods import METHODS, Model, paul
 from jnrsfm.methods.paul.network import forward, lower_level
 from jnrsfm.metrics import evaluate
-from jnrsfm.training import Session
+from jnrsfm.training import Session, Trained
 from jnrsfm.types import Cameras, Landmarks, Reconstruction
 
 TINY = {
@@ -214,6 +214,41 @@ def test_hidden_points_do_not_leak(codes, camera):
         results.append(np.asarray(found.reconstruction.camera_points))
         assert np.isfinite(results[-1]).all()
     np.testing.assert_array_equal(*results)
+
+
+@pytest.mark.parametrize("codes", ["free", "residual"])
+def test_an_encoder_can_do_without_its_start(monkeypatch, codes):
+    """Where the solver refuses, free codes, which begin at its shapes, go no further."""
+    landmarks, begun = few(), []
+    config = paul.Paul(**TINY, codes=codes, starts=("pnd",)).resolved(landmarks.n_frames)
+    run = paul._Fit(landmarks, "orthographic", config, 0, Session())
+
+    def start(name, seen):
+        raise InputError("pnd needs more frames")
+
+    def train(name, stream, data, steps, first, hyper):
+        begun.append((name, hyper["free"]))
+        return Trained({}, {}, ({}, {}), (0,), ({"objective": 1.0, "heldout": 1.0},))
+
+    monkeypatch.setattr(run, "start", start)
+    monkeypatch.setattr(run, "train", train)
+    if codes == "free":
+        with pytest.raises(InputError, match="more frames"):
+            run.search()
+    else:
+        assert [name for *_, name in run.search()] == ["random"]
+        assert begun == [("search, random", 0.0)]
+
+
+@pytest.mark.fast
+def test_starts_and_their_steps_by_codes_and_frames():
+    rule = lambda n, **kind: (lambda c: (c.codes, c.starts, c.steps))(paul.Paul(**kind).resolved(n))
+    assert rule(300) == ("free", ("pnd", "random"), 2500)
+    assert rule(2000) == ("free", ("pnd",), 2500)
+    assert rule(5000) == ("block-sparse", ("pnd",), 2500)
+    assert rule(7000) == ("block-sparse", ("random",), 60_000)
+    assert rule(7000, codes="free") == ("free", ("pnd",), 2500)
+    assert rule(1000, codes="residual", starts=("random",)) == ("residual", ("random",), 25_000)
 
 
 @pytest.mark.slow

@@ -323,6 +323,7 @@ def test_the_checks_of_every_result_take_all_that_a_fit_can_say(kind):
     inspect.signature(metrics.CHECKS[kind]).bind(None, None, **dict.fromkeys(words))
 
 
+@pytest.mark.fast
 def test_items_without_their_data_are_left_out_and_thresholds_grade():
     landmarks, reconstruction = example()
     bare = landmarks.replace(edges=None, symmetric=None, names=None)

@@ -31,8 +31,8 @@ class DeepNRSfMpp(TrainConfig):
     learning_rate: float = 8e-3
     """Peak learning rate; for Adam, if named, about 1e-3."""
     steps: int | None = None  # type: ignore[assignment]
-    """Optimiser steps, of which the phases take shares; unset: by Muon 4 for each frame, between 5,000 and 10,000; by
-    Adam 25, between 30,000 and 60,000."""
+    """Optimiser steps of the search phase (of each of two under perspective), of which the other phases take shares;
+    unset: by Muon 4 for each frame, between 5,000 and 10,000; by Adam 25, between 30,000 and 60,000."""
     restarts: int = 4
     """Seeds trained at once."""
     prune_at: tuple[float, ...] = (0.1,)
