@@ -39,6 +39,7 @@ from jnrsfm.geometry.jitter import point_motion as point_motion
 from jnrsfm.geometry.jitter import restlessness as restlessness
 from jnrsfm.geometry.jitter import smooth_tracks as smooth_tracks
 from jnrsfm.geometry.jitter import track_noise as track_noise
+from jnrsfm.geometry.mirror_evidence import image_votes as image_votes
 from jnrsfm.geometry.mirror_evidence import mirror_distances as mirror_distances
 from jnrsfm.geometry.normalization import adjoint_perspective as adjoint_perspective
 from jnrsfm.geometry.normalization import adjoint_weak as adjoint_weak

@@ -27,6 +27,7 @@ from jnrsfm.linalg.sign_synchronization import cuts, held_links, solve_chain, su
 from jnrsfm.types import Reconstruction
 
 _MAX_WINDOW = 12  # 2^window states
+_IMAGE = 0.1  # of a pair's vote: images of neighbouring frames err together
 _TOSS = 0.06  # of flawless evidence at a cut (margin 0.5): time may be wrong about its side
 
 
@@ -87,7 +88,7 @@ class MirrorResolution:
 # --- along a clip ------------------------------------------------------------------------------------------
 
 
-def _resolve_clip(shapes, weights, window):
+def _resolve_clip(shapes, weights, window, votes):
     """Mask, margins, weakest cut and frustration of the frames of one clip in time order; and the evidence at the cut
     that speaks most against leaving all frames as they are, as a share of flawless evidence (negative: against)."""
     n = len(shapes)
@@ -101,7 +102,7 @@ def _resolve_clip(shapes, weights, window):
     noise = max(float(np.median(distances[:, 0, 1:].min(0))), FLOOR)
     room = _lag_weights(distances)
     links = room * pair_evidence(distances[0], distances[1], noise)
-    mask, loss = solve_chain(links)
+    mask, loss = solve_chain(links, votes)
     held = held_links(links, np.where(mask, -1, 1))
     margin = margin_of(loss, 2 * support(room))
     severed = margin_of(cuts(held), cuts(room))
@@ -144,6 +145,7 @@ def resolve_mirrors(
     weights: Array | np.ndarray | None = None,
     window: int = 6,
     join: bool = True,
+    images: Array | np.ndarray | None = None,
 ) -> MirrorResolution:
     r"""Which frames to mirror so that the reconstruction has one depth reflection.
 
@@ -169,14 +171,23 @@ def resolve_mirrors(
     The margin of a lone frame is that of reflecting it alone; it does not see that a whole part of the set
     may be reflected against the rest (`set_frustration`, `spectral_gap` tell of that).
 
-    `join=False` leaves clips and lone frames apart. Of two answers that mirror each other, the one that flips
-    fewer frames is returned. Memory O(frames (window + points + 2^window)).
+    *Images.* Under perspective an image tells its reflection too, though not well from afar: `images (frame,)` in
+    [-1, 1] (`image_votes`), above 0 for frames that fit their image better as they are. They count a tenth of a pair,
+    since neighbouring images err together: a run of some ten frames outweighs a weak cut in time, no single image does.
+
+    `join=False` leaves clips and lone frames apart. Of two answers that mirror each other, the one that the images
+    prefer is returned, without images the one that flips fewer frames. Memory O(frames (window + points + 2^window)).
 
     Raises InputError: shapes that are not (frame, point, 3), fewer than four points (three are always
-    planar), non-finite points of positive weight, lengths that do not match, a window outside 1..12.
+    planar), non-finite points of positive weight, lengths that do not match, a window outside 1..12, images that are
+    not finite.
     """
     x, w, groups = _checked(shapes, sequence, weights, window)
     n = len(x)
+    if images is not None:
+        images = np.asarray(images, np.float64)
+        if images.shape != (n,) or not np.isfinite(images).all():
+            raise InputError(f"resolve_mirrors: images are {images.shape}; give {n} finite numbers")
     if n == 0:
         empty = np.zeros(0)
         none = np.zeros(0, int)
@@ -192,7 +203,10 @@ def resolve_mirrors(
         found = []
         for frames in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
             mask[frames], margin[frames], *rest = _resolve_clip(
-                x[frames], None if w is None else w[frames], window
+                x[frames],
+                None if w is None else w[frames],
+                window,
+                None if images is None else _IMAGE * images[frames],
             )
             found.append(rest)
         clip_margin, clip_frustration, given = np.array(found).T
@@ -219,7 +233,11 @@ def resolve_mirrors(
         else:
             agreement = 0.0
     for frames in split_components(component, np.ones(n, bool)):
-        if 2 * mask[frames].sum() > len(frames):
+        # the one that flips fewer frames, or the one that the images prefer
+        against = 2 * mask[frames].sum() - len(frames)
+        if images is not None:
+            against = (np.where(mask[frames], 1, -1) * images[frames]).sum() or against
+        if against > 0:
             mask[frames] ^= True
     numbers, component = np.unique(component, return_inverse=True)
     method: Literal["sequence", "set", "none"] = "sequence" if in_time else "set" if by_set else "none"

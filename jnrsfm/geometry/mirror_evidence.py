@@ -83,3 +83,13 @@ def margin_of(loss, flawless):
     """The margin of `MirrorResolution` from a loss of evidence and what flawless evidence would lose."""
     share = np.maximum(loss, 0) / np.maximum(flawless, 1e-300)
     return np.tanh(10 * np.where(flawless > 0, share, 0.0))
+
+
+def image_votes(misfits: Float[np.ndarray, "frame 2"]) -> Float[np.ndarray, " frame"]:
+    """What perspective images say of the reflection of each frame, in [-1, 1]: above 0 to leave it as it is.
+
+    `misfits`: squared misfit of the frame as it is, and reflected. Evidence as of pairs (`pair_evidence`); the noise is
+    what the better reflection typically leaves.
+    """
+    noise = max(float(np.median(misfits.min(1))), FLOOR) if len(misfits) else FLOOR
+    return pair_evidence(misfits[:, 0], misfits[:, 1], noise)

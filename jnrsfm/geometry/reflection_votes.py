@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
-from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 
 from jnrsfm.geometry.mirror_evidence import CHUNK, FLOOR, margin_of, pair_distances, pair_evidence
@@ -148,14 +147,3 @@ def split_components(component, present):
     nodes = np.flatnonzero(present)
     nodes = nodes[np.argsort(component[nodes], kind="stable")]
     return np.split(nodes, np.flatnonzero(np.diff(component[nodes])) + 1)
-
-
-def by_images(
-    flip: Bool[np.ndarray, " frame"],
-    component: Int[np.ndarray, " frame"],
-    mirrored: Float[np.ndarray, " frame"],
-) -> Bool[np.ndarray, " frame"]:
-    """`flip`, or its contrary in a component whose images say so: `mirrored` above 0 speaks for flipping a frame, below
-    0 against it, and the frames of a component, which agree with each other, flip together or stay."""
-    votes = np.bincount(component, np.where(flip, -1, 1) * mirrored)
-    return flip ^ (votes > 0)[component]

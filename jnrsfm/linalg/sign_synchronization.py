@@ -13,13 +13,15 @@ from jaxtyping import Bool, Float
 
 def solve_chain(
     links: Float[np.ndarray, "lag frame"],
+    votes: Float[np.ndarray, " frame"] | None = None,
 ) -> tuple[Bool[np.ndarray, " frame"], Float[np.ndarray, " frame"]]:
-    r"""Signs s_f = +-1 that maximise `sum_{f,k} links[k-1, f] s_f s_{f-k}`: exact, and exact max-marginals.
+    r"""Signs s_f = +-1 that maximise `sum_{f,k} links[k-1, f] s_f s_{f-k} + sum_f votes[f] s_f`: exact, and exact
+    max-marginals.
 
     The state is the last `lag` signs, so 2^lag states and `O(frames 2^lag)` operations. Links that reach
-    before the first frame are ignored. Returns the signs as a mask (True: -1; the fewer of the two) and
-    `loss (frame,)`: by how much the best labelling in which the frame has the other sign *relative to an
-    anchor frame* is worse. The overall sign is free, so some frame must stand for "the rest": the best
+    before the first frame are ignored. Returns the signs as a mask (True: -1; without votes, which alone tell the
+    overall sign, the fewer of the two) and `loss (frame,)`: by how much the best labelling in which the frame has the
+    other sign *relative to an anchor frame* is worse. Some frame must stand for "the rest": the best
     supported frame on the longer side of the weakest cut of the clip. The anchor's own loss is that of
     turning it alone.
     """
@@ -28,7 +30,8 @@ def solve_chain(
     # Bit j of a state is the sign of the j-th last frame (1: negative). field[f, state] is what frame f gains
     # by being positive after that state.
     bits = 1.0 - 2.0 * ((np.arange(1 << lag)[:, None] >> np.arange(lag)) & 1)
-    field = links.T @ bits.T
+    own = np.zeros(n) if votes is None else votes
+    field = links.T @ bits.T + own[:, None]
 
     after = _backward(field)
     sign = np.empty(n, int)
@@ -42,7 +45,9 @@ def solve_chain(
 
     held = held_links(links, sign)
     anchor = _anchor(held)
-    # The same program again with the anchor held positive, in both directions.
+    # The same program again with the anchor held positive, in both directions; only votes know a negative one.
+    own = own * sign[anchor]
+    field = links.T @ bits.T + own[:, None]
     after = _backward(field, anchor)
     before = np.zeros(1 << lag)
     best = np.empty((n, 2))
@@ -56,9 +61,9 @@ def solve_chain(
         total = before + after[f + 1]
         best[f] = total[0::2].max(), total[1::2].max()
     loss = np.abs(best[:, 0] - best[:, 1])
-    loss[anchor] = 2 * max(support(held)[anchor], 0.0)
+    loss[anchor] = 2 * max(support(held)[anchor] + own[anchor], 0.0)
     mask = sign < 0
-    return (~mask if 2 * mask.sum() > n else mask), loss
+    return (~mask if votes is None and 2 * mask.sum() > n else mask), loss
 
 
 def _backward(field, anchor=-1):

@@ -8,8 +8,8 @@ resolved by continuity in time or over the set, is trained on, so that the netwo
 
 *Reflection.* Perspective images tell a shape from its depth reflection, but a network in search may reflect half of the
 frames, and what they bend the shapes for is wrong. So a second search takes of each frame the reflection that its image
-fits better, and the search that predicts held-out points better goes on; afterwards the images of frames that agree
-with each other (`resolve_mirrors`) vote on theirs. Both reflections of the whole are trained on for a while, and
+fits better, and the search that predicts held-out points better goes on; afterwards continuity and images decide
+together (`resolve_mirrors`). Both reflections of the whole are trained on for a while, and
 the one that reprojects better is kept.
 
 Source: Wang, Lin, Lucey, Deep NRSfM++, 2020; the author's thesis, ch. 3. The reflections, the held-out points and the
@@ -25,7 +25,7 @@ import numpy as np
 from jnrsfm.errors import Diverged, InputError
 from jnrsfm.geometry.cameras import camera_model
 from jnrsfm.geometry.depth_reflection import resolve_mirrors
-from jnrsfm.geometry.reflection_votes import by_images
+from jnrsfm.geometry.mirror_evidence import image_votes
 from jnrsfm.geometry.skeleton import twin_bones
 from jnrsfm.inputs.augmentation import rolled
 from jnrsfm.inputs.observations import Observations
@@ -118,15 +118,14 @@ class _Fit(Recipe):
 
     def with_resolved_depths(self, params) -> Batch:
         """All observations with the depths of the resolved reflection, trusted by their margin; where images tell it,
-        they vote on that of the frames that agree."""
-        shapes, rotations, mirrored = lifted(self.network, self.camera, params, self.seen)
-        found = resolve_mirrors(shapes, self.sequence)
+        they have a say."""
+        shapes, rotations, misfits = lifted(self.network, self.camera, params, self.seen)
+        images = image_votes(misfits.astype(np.float64)) if self.camera.shows_reflection else None
+        found = resolve_mirrors(shapes, self.sequence, images=images)
         self.diagnostics["mirror_before"] = found.summary()
-        flip = found.flip
-        if self.camera.shows_reflection:
-            flip = by_images(flip, found.component, mirrored)
-            self.diagnostics["images_agree"] = float(((mirrored > 0) == flip).mean())
-        z = np.einsum("fpj,fj->fp", shapes, rotations[:, 2]) * np.where(flip, -1, 1)[:, None]
+        if images is not None:
+            self.diagnostics["images_agree"] = float(((images < 0) == found.flip).mean())
+        z = np.einsum("fpj,fj->fp", shapes, rotations[:, 2]) * np.where(found.flip, -1, 1)[:, None]
         margin = np.zeros(len(z)) if found.method == "none" else found.margin
         return Batch(self.seen, jnp.asarray(z, jnp.float32), jnp.asarray(margin, jnp.float32))
 

@@ -24,7 +24,7 @@ class Terms(NamedTuple):
     camera_points: Any  # shape @ rotation.T
     residual: Any  # (frame, point, 2)
     first_code: Any
-    mirrored: Any  # (frame,) by how much the depth reflection fits the image better, sum of squares
+    misfits: Any  # (frame, 2) sum of squares of the shape as it is and, where images tell it, of its depth reflection
 
 
 def forward(
@@ -41,14 +41,14 @@ def forward(
         shape = mean + free * (shape - mean)
     points = jnp.einsum("bpj,bij->bpi", shape, rotation)
     residual, misfit = _misfit(camera, points, seen)
-    mirrored = jnp.zeros(len(misfit))
+    misfits = jnp.stack([misfit, misfit], -1)
     if camera.shows_reflection:
         other = points * jnp.array([1.0, 1.0, -1.0])
         reflected, other_misfit = _misfit(camera, other, seen)
-        mirrored = misfit - other_misfit
-        flip = ((either > 0) & (mirrored > 0))[:, None, None]
+        misfits = jnp.stack([misfit, other_misfit], -1)
+        flip = ((either > 0) & (misfit > other_misfit))[:, None, None]
         points, residual = jnp.where(flip, other, points), jnp.where(flip, reflected, residual)
-    return Terms(shape, rotation, points, residual, first_code, mirrored)
+    return Terms(shape, rotation, points, residual, first_code, misfits)
 
 
 def _misfit(camera: CameraModel, points, seen: Observations):
@@ -60,11 +60,11 @@ def _misfit(camera: CameraModel, points, seen: Observations):
 @partial(jax.jit, static_argnums=(0, 1))
 def _block(network: Network, camera: CameraModel, params, seen: Observations):
     terms = forward(network, camera, params, seen)
-    return terms.shape, terms.rotation, terms.mirrored
+    return terms.shape, terms.rotation, terms.misfits
 
 
 def lifted(network: Network, camera: CameraModel, params, seen: Observations) -> tuple[np.ndarray, ...]:
-    """`(shapes, rotations, mirrored)` as in `Terms`, on the host, a block of frames at a time, so that memory does not
+    """`(shapes, rotations, misfits)` as in `Terms`, on the host, a block of frames at a time, so that memory does not
     grow with the set."""
     parts = blocks(seen)  # padded, so that one compiled size serves them all
     found = [
