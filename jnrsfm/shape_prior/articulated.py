@@ -12,6 +12,7 @@ distance (0: weak perspective). The middle of the image of the object stands for
     E = sum_p w_fp t(x_fp - y_fp, sigma_pixel) + sum_e t(|X_fi - X_fj| - l_e, sigma_bone l)
         + sum_p t(second difference of X_fp, sigma_motion) + ((log s_f+1 - log s_f) / sigma_scale)^2 / 2
         + 1/2 sum_p (X_fp,z / sigma_depth)^2 + (k_f / sigma_near)^2 / 2 + 1/2 log det(I + C / sigma_shape^2)
+        + (log(rms_fp X_fp,z / m) / sigma_relief)^2 / 2
 
 each a mean over frames, in nats, distances in units of the object's size in the image; t(r, s) is 5/2 log(1 + |r/s|^2
 / 4), Student's with four degrees of freedom, since tracks jump and joints are not where they seem; that of motion is
@@ -19,7 +20,9 @@ taken of each coordinate by itself. C is the covariance of the shapes after thei
 the Procrustean normal distribution, whose likelihood the last term is. The term of the depths says that the object is
 about as deep as wide. It is for noisy tracks of a camera that hardly turns, where all else is content with a figure
 drawn out along the line of sight, whose bones then are as good as constant; else it may be as good as absent: an animal
-that comes towards the camera is deeper than wide. The lengths l_e are unknown and found too.
+that comes towards the camera is deeper than wide. The last term, weak and of all frames together, says as much of the
+whole: m is the geometric mean of the object's two extents in the image. Without it some figures twice as deep as the
+true one have an energy as low. The lengths l_e are unknown and found too.
 
 Bones alone do not fix the depth: each may point to the camera or away from it, one choice for each bone and frame;
 motion and the covariance decide. The sign of k tells a figure from its depth reflection, as far as the camera is near.
@@ -64,7 +67,7 @@ class Figure(NamedTuple):
 
 class Sigmas(NamedTuple):
     """Standard deviations of the energy's terms, in units of the object's size; `free_scale`: 1, or 0 where all frames
-    have one scale; `near`: of k_f."""
+    have one scale; `near`: of k_f. `extent`: m of the module docstring; `relief`: of the log of depth over it."""
 
     pixel: Any
     bone: Any
@@ -74,6 +77,8 @@ class Sigmas(NamedTuple):
     depth: Any
     free_scale: Any
     near: Any
+    extent: Any
+    relief: Any
 
 
 class Prior(NamedTuple):
@@ -152,7 +157,9 @@ def energy(figure: Figure, rotations, tracks: Tracks, sigmas: Sigmas) -> Float[A
     since all of it falls with the size."""
     figure = centred(figure)
     few = log_determinant(_spread(figure, rotations), sigmas.shape)
-    return _own_terms(figure, tracks, sigmas).mean() + few
+    square = jnp.mean(scaled(figure)[..., 2] ** 2) / sigmas.extent**2
+    relief = jnp.log(square + 1e-4) / (2 * sigmas.relief)
+    return _own_terms(figure, tracks, sigmas).mean() + few + relief**2 / 2
 
 
 def centred(figure: Figure) -> Figure:

@@ -10,7 +10,7 @@ from jnrsfm.shape_prior import articulated as prior
 from jnrsfm.shape_prior.articulated import Figure, Sigmas, Tracks
 
 BONES = np.array([[0, 1], [1, 2], [1, 3], [3, 4]])
-SIGMAS = Sigmas(0.01, 0.03, 0.05, 0.05, 0.03, 0.7, 1.0, 0.2)
+SIGMAS = Sigmas(0.01, 0.03, 0.05, 0.05, 0.03, 0.7, 1.0, 0.2, 0.7, 0.5)
 
 
 def chain(seed: int = 0, frames: int = 6) -> tuple[Figure, Tracks]:
@@ -36,7 +36,7 @@ def turns(frames: int = 6) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("spoil", ["generic", "still", "one place"])
+@pytest.mark.parametrize("spoil", ["generic", "still", "one place", "flat"])
 def test_the_gradient_is_that_of_differences(spoil):
     with jax.enable_x64(True):
         figure, tracks = jax.tree.map(jnp.asarray, chain())
@@ -44,6 +44,8 @@ def test_the_gradient_is_that_of_differences(spoil):
             figure = figure._replace(x=jnp.repeat(figure.x[:1], 6, 0))
         if spoil == "one place":  # bones of no length
             figure = figure._replace(x=figure.x.at[:, 1].set(figure.x[:, 0]))
+        if spoil == "flat":  # no depth, whose log is wanted
+            figure = figure._replace(x=figure.x.at[..., 2].set(0))
         rotations = jnp.asarray(turns(), jnp.float64)
         value = lambda f: prior.energy(f, rotations, tracks, SIGMAS)
         slope = jax.grad(value)(figure)
@@ -87,3 +89,16 @@ def test_near_points_look_larger():
     image = found[..., :2] / (1 + near[:, None] * found[..., 2])[..., None]
     np.testing.assert_allclose(image, x[..., :2], atol=1e-5)
     np.testing.assert_allclose(found[..., 2], x[..., 2], atol=1e-5)
+
+
+def test_the_depth_of_the_whole_costs_the_square_of_its_log():
+    with jax.enable_x64(True):
+        figure, tracks = jax.tree.map(jnp.asarray, chain())
+        x = figure.x.at[..., 2].add(-figure.x[..., 2].mean(-1, keepdims=True))
+        figure = figure._replace(x=x, log_scale=jnp.zeros(6))
+        rotations, deep = jnp.asarray(turns(), jnp.float64), float(jnp.sqrt(jnp.mean(x[..., 2] ** 2)))
+        for share in (0.5, 1.0, 3.0):
+            with_it = SIGMAS._replace(extent=deep / share, relief=0.4)
+            found = prior.energy(figure, rotations, tracks, with_it)
+            found -= prior.energy(figure, rotations, tracks, with_it._replace(relief=1e6))
+            assert float(found) == pytest.approx(np.log(share) ** 2 / 0.32, abs=2e-3)

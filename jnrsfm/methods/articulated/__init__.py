@@ -4,9 +4,9 @@ energy).
 
 Solvers that know shapes only as a distribution (`pnd`, `consensus`) are the starts: on a clip that shows each pose from
 few sides, many depths are equally likely to them, and bones that stretch and shrink give the wrong ones away. From each
-start the energy is descended; the clips may then take their depths from different starts, or the reflected ones, and
-single bones and limbs change the side to which they point, whatever lowers the energy. The end of least energy is kept;
-nothing but the tracks decides.
+start the energy is descended, and each clip is looked at anew by what the others show (`others`). The clips may then
+take their depths from different starts, or the reflected ones, and single bones and limbs change the side to which they
+point, whatever lowers the energy. The end of least energy is kept; nothing but the tracks decides.
 
 Noisy tracks are smoothed for the starts, and no sides are searched: noise hides them, and the search would fit it.
 
@@ -30,6 +30,7 @@ from jnrsfm.geometry import align_jointly, bone_tree, guess_links
 from jnrsfm.inputs.jittery import NOISY, in_order, noise_of, smoothed
 from jnrsfm.methods import consensus, pnd
 from jnrsfm.methods.articulated.descent import descend, local
+from jnrsfm.methods.articulated.others import by_others
 from jnrsfm.methods.articulated.proposals import flips
 from jnrsfm.methods.articulated.settings import Articulated as Articulated
 from jnrsfm.methods.articulated.tracks import sigmas_of, tracks_of
@@ -41,6 +42,8 @@ from jnrsfm.types import Landmarks, ResultCode
 
 _BLOCK = 32  # proposals looked at together
 _WINDOW = 120  # frames in which proposals are tried together
+_CLOSE = 2.0  # nats a frame by which an end may be worse and still count as another opinion
+_WORTH = 0.1  # nats a frame for which another look at the other windows is worth its time
 _STEP = 10  # rounds of descent in one dispatch
 _IMPOSED = "Bones keep their lengths because the method makes them: that they are steady is no evidence here."
 
@@ -55,6 +58,7 @@ class _State:
     rotations: Any = None
     energy: float = np.inf
     code: ResultCode = ResultCode.CONVERGED
+    worth: bool = True  # another look at the other windows may lower the energy
 
 
 class Start(NamedTuple):
@@ -90,9 +94,12 @@ def refine(
     tracks = tracks_of(landmarks, data, bones)
     sigmas = sigmas_of(tracks, known, config, camera, starts[0].noise)
     states = [_descended(s, tracks, sigmas, config, camera, session) for s in starts]
+    windows = _windows(landmarks, len(tracks.points))
+    for _ in range(config.looks if windows else 0):
+        states = [_by_others(s, windows, tracks, sigmas, config, session) for s in states]
     best = min(states, key=lambda s: s.energy)
     if not known.noise > NOISY:  # noise hides on which side a bone lies, and a search would fit the noise
-        best = _searched(best, states, landmarks, tracks, sigmas, config, session)
+        best = _searched(best, states, windows, tracks, sigmas, config, session)
     return _fitted(best, states, landmarks, camera, data, bones)
 
 
@@ -156,6 +163,19 @@ def _descend(state: _State, tracks: Tracks, sigmas: Sigmas, rounds: int, session
     return state
 
 
+def _by_others(
+    state: _State, windows: list[np.ndarray], tracks: Tracks, sigmas: Sigmas, config: Articulated, session: Session
+) -> _State:  # fmt: skip
+    """Each window takes the depths that the others make likely, and all is descended again, if the energy falls."""
+    if state.rotations is None or not state.worth:
+        return state
+    figure = by_others(state.figure, np.asarray(state.rotations, np.float64), tracks, sigmas, windows)
+    rounds = max(1, config.rounds // 2)  # most of the figure is where it was
+    trial = _descend(dataclasses.replace(state, figure=figure), tracks, sigmas, rounds, session)
+    fallen = state.energy - trial.energy
+    return dataclasses.replace(trial if fallen > 0 else state, worth=fallen > _WORTH)
+
+
 def _windows(landmarks: Landmarks, n: int) -> list[np.ndarray]:
     """Frames of each clip, long clips in parts; without an order, all frames in parts."""
     sequence = np.zeros(n, int) if landmarks.sequence is None else np.asarray(landmarks.sequence)
@@ -167,11 +187,10 @@ def _windows(landmarks: Landmarks, n: int) -> list[np.ndarray]:
 
 
 def _searched(
-    best: _State, states: list[_State], landmarks: Landmarks, tracks: Tracks, sigmas: Sigmas,
+    best: _State, states: list[_State], windows: list[np.ndarray], tracks: Tracks, sigmas: Sigmas,
     config: Articulated, session: Session,
 ) -> _State:  # fmt: skip
     """Windows take depths of other starts, or have bones exchange their sides, wherever the energy falls."""
-    windows = _windows(landmarks, len(best.figure.x))
     tree = bone_tree(np.asarray(tracks.bones), tracks.points.shape[1])
     for sweep in range(config.sweeps):
         known = prior.prior_of(best.figure, best.rotations, sigmas)
@@ -270,6 +289,12 @@ def _reflected(state: _State) -> _State:
     )
 
 
+def _rivals(best: _State, states: list[_State]) -> list[_State]:
+    """The ends of other starts that are nearly as likely as the best, one at least: the rest are known to be worse."""
+    others = sorted((s for s in states if s is not best), key=lambda s: s.energy)
+    return [s for s in others if s.energy < best.energy + _CLOSE] or others[:1]
+
+
 def _fitted(
     best: _State,
     states: list[_State],
@@ -298,7 +323,7 @@ def _fitted(
     scale = 1.0 if camera == "orthographic" else found.size / unit  # as in `camera_points` of the record
     ends = [
         unit * np.broadcast_to(scale, len(shapes))[:, None, None] * _shapes(s)
-        for s in (best, *(s for s in states if s is not first))
+        for s in (best, *_rivals(first, states))
     ]
     restarts = np.stack(ends) if len(ends) > 1 else None
     return Fitted(

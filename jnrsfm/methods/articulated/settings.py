@@ -26,14 +26,18 @@ class Articulated:
     object's two extents in the image, else nothing is said of it."""
     near: float = 0.2
     """Standard deviation of the object's size over its distance, where frames have a scale each (weak perspective)."""
+    relief: float = 0.6
+    """Standard deviation of the log of the object's depth, over all frames, about its extent in the image."""
     rounds: int = 100
     """Rounds of descent from each start, of 50 steps (`descent.INNER`) each."""
+    looks: int = 3
+    """How often each window of frames may take the depths that the others make likely, from each start."""
     sweeps: int = 1
     """Passes over the clips in which bones change sides."""
 
     def __post_init__(self):
         """Raise InputError for settings that cannot work."""
-        for name in ("bone", "scale", "shape", "near"):
+        for name in ("bone", "scale", "shape", "near", "relief"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}: give a share above 0")
         for name in ("motion", "pixel", "depth"):
@@ -41,5 +45,7 @@ class Articulated:
                 raise InputError(
                     f"{name} is {getattr(self, name)}: give a share above 0, or 0 for that of the tracks"
                 )
-        if self.rounds < 1 or self.sweeps < 0:
-            raise InputError(f"rounds is {self.rounds} and sweeps {self.sweeps}: give at least 1 and 0")
+        if self.rounds < 1 or min(self.looks, self.sweeps) < 0:
+            raise InputError(
+                f"rounds is {self.rounds}, looks {self.looks} and sweeps {self.sweeps}: give at least 1, 0 and 0"
+            )

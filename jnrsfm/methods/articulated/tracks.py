@@ -38,8 +38,11 @@ def sigmas_of(tracks: Tracks, known: TrackNoise, config: Articulated, camera: st
     own = max(noise, 2 * known.noise) if np.isfinite(known.noise) else noise
     pixel = config.pixel or float(np.clip(own, 0.003, 0.2))
     free = float(camera == "weak-perspective")
-    depth = config.depth or (_middling(tracks) if known.noise > NOISY else _ANY)
-    parts = (pixel, config.bone, motion, config.scale, config.shape, depth, free, config.near)
+    extent = _middling(tracks)
+    depth = config.depth or (extent if known.noise > NOISY else _ANY)
+    parts = (
+        pixel, config.bone, motion, config.scale, config.shape, depth, free, config.near, extent, config.relief
+    )  # fmt: skip
     return Sigmas(*map(jnp.float32, parts))
 
 
