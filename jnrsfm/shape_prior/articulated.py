@@ -17,7 +17,7 @@ distance (0: weak perspective). The middle of the image of the object stands for
 each a mean over frames, in nats, distances in units of the object's size in the image; t(r, s) is 5/2 log(1 + |r/s|^2
 / 4), Student's with four degrees of freedom, since tracks jump and joints are not where they seem; that of motion is
 taken of each coordinate by itself. C is the covariance of the shapes after their rotation onto the mean shape, as in
-the Procrustean normal distribution, whose likelihood the last term is. The term of the depths says that the object is
+the Procrustean normal distribution, whose likelihood that of log det is. The term of the depths says that the object is
 about as deep as wide. It is for noisy tracks of a camera that hardly turns, where all else is content with a figure
 drawn out along the line of sight, whose bones then are as good as constant; else it may be as good as absent: an animal
 that comes towards the camera is deeper than wide. The last term, weak and of all frames together, says as much of the

@@ -22,7 +22,7 @@ from jnrsfm.training import Session
 
 BONES = np.array([[0, 1], [1, 2], [1, 3], [3, 4]])
 SIGMAS = Sigmas(0.01, 0.03, 0.05, 0.05, 0.03, 0.7, 1.0, 0.2, 0.7, 0.5)
-SHORT = {"rounds": 20, "sweeps": 1}
+SHORT = {"rounds": 20, "sweeps": 1, "looks": 1}
 
 
 @pytest.fixture(scope="module")

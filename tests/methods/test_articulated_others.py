@@ -10,12 +10,15 @@ from scipy.spatial.transform import Rotation
 
 from jnrsfm.datasets import make
 from jnrsfm.factorization.measurements import measure
-from jnrsfm.inputs.jittery import noise_of
+from jnrsfm.inputs.jittery import NOISY, noise_of
 from jnrsfm.methods import articulated
 from jnrsfm.methods.articulated import Articulated, Start
 from jnrsfm.methods.articulated.others import Normal, by_others, candidates, likeliest_path, normal_of
 from jnrsfm.methods.articulated.tracks import sigmas_of, tracks_of
+from jnrsfm.shape_prior.articulated import Figure
 from jnrsfm.training import Session
+
+NOTHING = Figure(None, None, None, None)
 
 
 def few_poses(rng, frames, points=9, modes=2, near=0.0):
@@ -153,3 +156,36 @@ def test_looks_lower_the_energy_where_a_clip_started_reflected(animal, monkeypat
         energies.append(found.diagnostics["energy"])
     assert energies[1] < energies[0] - 1
     assert errors[1] < 0.15 < 0.4 < errors[0]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+def test_noisy_tracks_are_held_to_their_width_and_not_looked_at_anew(animal, monkeypatch, noise):
+    landmarks, _, start, _ = animal
+    away = (
+        noise
+        * np.random.default_rng(0).normal(size=landmarks.points2d.shape)
+        * np.asarray(landmarks.points2d).std()
+    )
+    landmarks = landmarks.replace(points2d=(np.asarray(landmarks.points2d) + away).astype(np.float32))
+    known = noise_of(landmarks)
+    assert (known.noise > NOISY) == (noise > 0)
+    tracks = tracks_of(landmarks, measure(landmarks, "orthographic", 3), np.asarray(landmarks.edges))
+    sigmas = sigmas_of(tracks, known, Articulated(), "orthographic", 0.004)
+    tight = min(sigmas.depth / sigmas.extent, sigmas.relief)  # one of the two speaks
+    assert tight <= 1 < 100 < max(sigmas.depth / sigmas.extent, sigmas.relief)
+    assert (sigmas.relief > 100) == (noise > 0)
+    looked = []
+    monkeypatch.setattr(articulated, "by_others", lambda figure, *_: looked.append(1) or figure)
+    articulated.refine(
+        landmarks, "orthographic", [start], Articulated(rounds=2, looks=2, sweeps=0), Session()
+    )
+    assert bool(looked) == (noise == 0)
+
+
+@pytest.mark.fast
+def test_only_ends_that_are_nearly_as_likely_are_another_opinion():
+    ends = [articulated._State(str(e), NOTHING, None, energy=e) for e in (40.0, 41.5, 44.0, 40.2)]
+    assert [s.name for s in articulated._rivals(ends[0], ends)] == ["40.2", "41.5"]
+    assert [s.name for s in articulated._rivals(ends[0], [ends[0], ends[2]])] == ["44.0"]
+    better = articulated._State("searched", NOTHING, None, energy=39.0)  # of none of the starts
+    assert [s.name for s in articulated._rivals(better, ends)] == ["40.0", "40.2"]

@@ -8,7 +8,8 @@ start the energy is descended, and each clip is looked at anew by what the other
 take their depths from different starts, or the reflected ones, and single bones and limbs change the side to which they
 point, whatever lowers the energy. The end of least energy is kept; nothing but the tracks decides.
 
-Noisy tracks are smoothed for the starts, and no sides are searched: noise hides them, and the search would fit it.
+Noisy tracks are smoothed for the starts, and nothing is looked at anew or searched: noise hides poses and sides, and a
+search would fit it.
 
 Bones are the `edges` of the landmarks; where there are none, a tree of the pairs of points whose distance varies least
 in the first start (`geometry.guess_links`).
@@ -95,10 +96,11 @@ def refine(
     sigmas = sigmas_of(tracks, known, config, camera, starts[0].noise)
     states = [_descended(s, tracks, sigmas, config, camera, session) for s in starts]
     windows = _windows(landmarks, len(tracks.points))
-    for _ in range(config.looks if windows else 0):
+    clean = not known.noise > NOISY  # noise hides poses and sides, and a search would fit the noise
+    for _ in range(config.looks if clean and windows else 0):
         states = [_by_others(s, windows, tracks, sigmas, config, session) for s in states]
     best = min(states, key=lambda s: s.energy)
-    if not known.noise > NOISY:  # noise hides on which side a bone lies, and a search would fit the noise
+    if clean:
         best = _searched(best, states, windows, tracks, sigmas, config, session)
     return _fitted(best, states, landmarks, camera, data, bones)
 

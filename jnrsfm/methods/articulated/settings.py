@@ -27,7 +27,8 @@ class Articulated:
     near: float = 0.2
     """Standard deviation of the object's size over its distance, where frames have a scale each (weak perspective)."""
     relief: float = 0.6
-    """Standard deviation of the log of the object's depth, over all frames, about its extent in the image."""
+    """Standard deviation of the log of the object's depth, over all frames, about its extent in the image; where tracks
+    are noisy it is not used, since there `depth` says more."""
     rounds: int = 100
     """Rounds of descent from each start, of 50 steps (`descent.INNER`) each."""
     looks: int = 3

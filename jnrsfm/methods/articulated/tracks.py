@@ -39,10 +39,11 @@ def sigmas_of(tracks: Tracks, known: TrackNoise, config: Articulated, camera: st
     pixel = config.pixel or float(np.clip(own, 0.003, 0.2))
     free = float(camera == "weak-perspective")
     extent = _middling(tracks)
-    depth = config.depth or (extent if known.noise > NOISY else _ANY)
-    parts = (
-        pixel, config.bone, motion, config.scale, config.shape, depth, free, config.near, extent, config.relief
-    )  # fmt: skip
+    # noisy: each frame is about as deep as wide; else only the whole is, and weakly
+    noisy = known.noise > NOISY
+    depth = config.depth or (extent if noisy else _ANY)
+    relief = _ANY if noisy else config.relief
+    parts = (pixel, config.bone, motion, config.scale, config.shape, depth, free, config.near, extent, relief)
     return Sigmas(*map(jnp.float32, parts))
 
 
