@@ -1,6 +1,7 @@
 """Fixtures and settings that all tests share."""
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -161,3 +162,66 @@ def stopping():
                 self.stop_requested = True
 
     return Stopping
+
+
+@pytest.fixture
+def walk(rng):
+    """A small random reconstruction with proper rotations."""
+    from jnrsfm.types import Cameras, Reconstruction  # after the types are watched: as in the other tests
+
+    frames, points = 12, 6
+    q, _ = np.linalg.qr(rng.normal(size=(frames, 3, 3)))
+    q *= np.linalg.det(q)[:, None, None]
+    shapes = rng.normal(size=(frames, points, 3)).astype(np.float32)
+    shapes -= shapes.mean(1, keepdims=True)
+    return Reconstruction(points3d=shapes, cameras=Cameras(rotations=q.astype(np.float32)))
+
+
+@pytest.fixture
+def walk_files(tmp_path, walk):
+    """A folder with a landmark file with its 3D, a perfect reconstruction of it, and one with a point too few."""
+    from jnrsfm import io
+
+    truth = walk
+    points2d = np.asarray(truth.points2d)
+    np.savez(
+        tmp_path / "walk.npz",
+        points2d=points2d, visible=np.ones(points2d.shape[:2], bool), points3d=truth.points3d,
+        rotations=truth.rotations, camera="orthographic",
+    )  # fmt: skip
+    io.write_reconstruction(tmp_path / "perfect.npz", truth)
+    io.write_reconstruction(tmp_path / "short.npz", truth.replace(points3d=truth.points3d[:, 1:]))
+    return tmp_path
+
+
+@pytest.fixture
+def answer(capsys):
+    """`answer(*argv)`: the JSON object of a command that succeeds, alone on stdout."""
+    from jnrsfm import cli
+
+    def of(*argv) -> dict:
+        capsys.readouterr()
+        code = cli.main([*map(str, argv), "--json"])
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        assert out.count("\n") == 1
+        return json.loads(out)
+
+    return of
+
+
+@pytest.fixture
+def refusal(capsys):
+    """`refusal(*argv, code=2)`: the one line on stderr of a command that fails, and nothing on stdout."""
+    from jnrsfm import cli
+
+    def of(*argv, code: int = 2) -> str:
+        capsys.readouterr()
+        assert cli.main([str(a) for a in argv]) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("jnrsfm: ")
+        assert err.count("\n") == 1, err
+        return err
+
+    return of

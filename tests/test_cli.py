@@ -16,7 +16,7 @@ import pytest
 from jnrsfm import cli
 from jnrsfm.cli import answers, complaints, parsing, verbs
 from jnrsfm.errors import InputError
-from jnrsfm.types import Cameras, Reconstruction, ResultCode
+from jnrsfm.types import ResultCode
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.fast
@@ -80,16 +80,6 @@ def verb(monkeypatch):
     return install
 
 
-def refusal(capsys, argv, code=2) -> str:
-    """The one line on stderr of a command that fails, and nothing on stdout."""
-    assert cli.main([str(a) for a in argv]) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("jnrsfm: ")
-    assert err.count("\n") == 1, err
-    return err
-
-
 # ---------------------------------------------------------------- parsing
 
 
@@ -134,12 +124,12 @@ def refusal(capsys, argv, code=2) -> str:
         ),
     ],
 )
-def test_a_bad_command_line_is_one_line_and_exit_2(capsys, made_up, argv, says):
-    assert says in refusal(capsys, argv)
+def test_a_bad_command_line_is_one_line_and_exit_2(refusal, made_up, argv, says):
+    assert says in refusal(*argv)
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_parser_that_tells_less_still_gives_one_line(capsys, made_up, monkeypatch, gone):
+def test_a_parser_that_tells_less_still_gives_one_line(refusal, made_up, monkeypatch, gone):
     """The hooks of tyro may move: without them, or with events of another form, the line is general."""
     from tyro import _errors
 
@@ -148,7 +138,7 @@ def test_a_parser_that_tells_less_still_gives_one_line(capsys, made_up, monkeypa
     else:
         monkeypatch.setattr("jnrsfm.cli.complaints._said", lambda *_: None)
     for argv in (["convert", "a"], ["fit", "a.npz", "--out", "r", "--stepz", "3"]):
-        assert f"the command line was not understood (jnrsfm {argv[0]} --help)" in refusal(capsys, argv)
+        assert f"the command line was not understood (jnrsfm {argv[0]} --help)" in refusal(*argv)
 
 
 def test_hints_come_from_the_options_that_there_are(made_up):
@@ -178,21 +168,21 @@ def test_options_override_the_config_file(made_up, tmp_path):
     assert fit.settings_of(made_up) == Config(5, (3,), camera="perspective")
 
 
-def test_settings_of_a_run_serve_as_config_file(capsys, made_up, tmp_path):
+def test_settings_of_a_run_serve_as_config_file(refusal, made_up, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("method: made-up\ncamera: perspective\nseed: 3\nconfig:\n  steps: 5\n")
     fit = parsing.parse(["fit", "x", "--out", "r", "--config", str(path)])
     assert fit.settings_of(made_up) == Config(5)
     path.write_text("method: other\nconfig: {}\n")
     own = ["fit", "x", "--out", "r", "--method", "made-up", "--config", path]
-    assert "is of method other" in refusal(capsys, own)
-    assert "unknown method 'other'" in refusal(capsys, ["fit", "x", "--out", "r", "--config", path])
+    assert "is of method other" in refusal(*own)
+    assert "unknown method 'other'" in refusal("fit", "x", "--out", "r", "--config", path)
 
 
-def test_a_typo_in_the_config_file_is_refused(capsys, made_up, tmp_path):
+def test_a_typo_in_the_config_file_is_refused(refusal, made_up, tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("stesp: 5\n")
-    line = refusal(capsys, ["fit", "x", "--out", tmp_path / "r", "--config", path])
+    line = refusal("fit", "x", "--out", tmp_path / "r", "--config", path)
     assert f"{path}: no setting 'stesp': did you mean 'steps'?" in line
 
 
@@ -263,12 +253,12 @@ def test_json_is_the_only_thing_on_stdout(capsys, verb):
         (KeyboardInterrupt(), 130, "jnrsfm: interrupted; say --resume\n"),
     ],
 )
-def test_exit_code_and_line_of_each_kind_of_error(capsys, verb, error, code, says):
+def test_exit_code_and_line_of_each_kind_of_error(refusal, verb, error, code, says):
     def run():
         raise error
 
     verb(run, hint="; say --resume")
-    assert says in refusal(capsys, ["try", "--json"], code)
+    assert says in refusal("try", "--json", code=code)
 
 
 def test_debug_shows_the_traceback(capsys, verb):
@@ -297,121 +287,10 @@ def test_a_reader_that_goes_away_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
-# ---------------------------------------------------------------- verbs over files
+# ---------------------------------------------------------------- verbs
 
 
-def walk(rng, frames=12, points=6) -> Reconstruction:
-    """A small random reconstruction with proper rotations."""
-    q, _ = np.linalg.qr(rng.normal(size=(frames, 3, 3)))
-    q *= np.linalg.det(q)[:, None, None]
-    shapes = rng.normal(size=(frames, points, 3)).astype(np.float32)
-    shapes -= shapes.mean(1, keepdims=True)
-    return Reconstruction(points3d=shapes, cameras=Cameras(rotations=q.astype(np.float32)))
-
-
-@pytest.fixture
-def files(tmp_path, rng):
-    """A landmark file with its 3D, a perfect reconstruction of it, and one with a point too few."""
-    from jnrsfm import io
-
-    truth = walk(rng)
-    points2d = np.asarray(truth.points2d)
-    np.savez(
-        tmp_path / "walk.npz",
-        points2d=points2d, visible=np.ones(points2d.shape[:2], bool), points3d=truth.points3d,
-        rotations=truth.rotations, camera="orthographic",
-    )  # fmt: skip
-    io.write_reconstruction(tmp_path / "perfect.npz", truth)
-    io.write_reconstruction(tmp_path / "short.npz", truth.replace(points3d=truth.points3d[:, 1:]))
-    return tmp_path
-
-
-def answer(capsys, argv) -> dict:
-    """The JSON object of a command that succeeds."""
-    code = cli.main([*map(str, argv), "--json"])
-    out, err = capsys.readouterr()
-    assert code == 0, err
-    return json.loads(out)
-
-
-def test_eval_scores_under_named_protocols(capsys, files):
-    scores = answer(
-        capsys, ["eval", files / "perfect.npz", files / "walk.npz", "--protocol", "kong", "akhter"]
-    )
-    assert set(scores["protocols"]) == {"kong", "akhter"}
-    assert scores["protocols"]["kong"]["normalized_error"] < 1e-6
-    assert scores["protocols"]["akhter"]["e3d"] < 1e-6
-    every = answer(capsys, ["eval", files / "perfect.npz", files / "walk.npz"])
-    assert {"kong", "frame-mirror", "one-mirror", "akhter", "c3dpo", "deep-nrsfm++"} <= set(
-        every["protocols"]
-    )
-
-
-def test_eval_prints_a_table_for_people(capsys, files):
-    assert cli.main(["eval", str(files / "perfect.npz"), str(files / "walk.npz"), "--protocol", "kong"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["protocol", "metric", "value"]
-    assert all(line.startswith("kong") for line in lines[1:])
-
-
-def test_info_and_convert(capsys, files):
-    before = answer(capsys, ["info", files / "walk.npz"])
-    answer(capsys, ["convert", files / "walk.npz", files / "copy.npz"])
-    after = answer(capsys, ["info", files / "copy.npz"])
-    for found in (before, after):
-        found.pop("file", None)
-        found.pop("path", None)
-    assert before == after
-    assert cli.main(["info", str(files / "walk.npz")]) == 0
-    text = capsys.readouterr().out
-    assert "12" in text
-    assert "6" in text
-
-
-@pytest.mark.parametrize(
-    ("argv", "says"),
-    [
-        (["info", "none.npz"], "none.npz"),
-        (["info", "."], "is a folder"),
-        (["convert", "walk.npz", "walk.xyz"], "walk.xyz"),
-        (["convert", "walk.npz", "none/walk.npz"], "does not exist"),
-        (["eval", "none.npz", "walk.npz"], "none.npz"),
-        (["eval", "perfect.npz", "walk.npz", "--protocol", "kongg"], "unknown protocol 'kongg'"),
-        (["eval", "short.npz", "walk.npz"], "points"),
-        (["eval", "walk.npz", "2d.npz"], "points3d"),
-        (["fit", "none.npz", "--out", "run"], "none.npz: no such file"),
-        (["fit", "2d.npz", "--out", "run", "--reference", "2d.npz"], "holds no 3D"),
-        (["fit", "flat.npz", "--out", "run"], "flat.npz"),
-        (["fit", "walk.npz", "--out", "run", "--camera", "perspective"], "intrinsics"),
-        (["fit", "walk.npz", "--out", "run", "--option", "rows=blocked"], "no option 'rows'"),
-        (["fit", "walk.npz", "--out", "run", "--option", "rows"], "expected KEY=VALUE"),
-        (["info", "walk.npz", "--format", "nzp"], "unknown format 'nzp'"),
-        (["fit", "pickle.npz", "--out", "run"], "pickle.npz"),
-        (["fit", "cut.npz", "--out", "run"], "cut.npz"),
-        (["fit", "walk.npz", "--out", "."], "holds another run"),
-        (["fit", "walk.npz", "--out", "walk.npz"], "walk.npz"),
-        (["fit", "walk.npz", "--out", "walk.npz/run"], "walk.npz"),
-        (["fit", "walk.npz", "--out", "run", "--resume"], "no run folder"),
-        (["fit", "walk.npz", "--out", "run", "--reference", "short.npz"], "give the same frames and points"),
-        (["lift", "none", "walk.npz", "--out", "x.npz"], "none"),
-        (["lift", ".", "walk.npz", "--out", "x.txt"], "is written as .npz"),
-        (["lift", ".", "walk.npz", "--out", "walk.npz"], "is the input itself"),
-        (["report", "none"], "none"),
-    ],
-)
-def test_bad_files_are_one_line_and_exit_2(capsys, files, monkeypatch, argv, says):
-    monkeypatch.chdir(files)
-    walk = dict(np.load("walk.npz"))
-    np.savez("2d.npz", points2d=walk["points2d"], visible=walk["visible"])
-    np.savez("flat.npz", points2d=np.cumsum(np.ones((12, 6, 2)), 1))
-    np.savez("pickle.npz", points2d=np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    Path("cut.npz").write_bytes(Path("walk.npz").read_bytes()[:200])
-    assert says in refusal(capsys, argv)
-    assert not Path("run").exists()
-    assert not Path("x.npz").exists()
-
-
-def test_fit_passes_on_what_the_user_said(capsys, files, made_up, monkeypatch):
+def test_fit_passes_on_what_the_user_said(answer, capsys, walk, walk_files, made_up, monkeypatch):
     calls = []
     quality = {
         "items": [{"name": "bones", "value": 0.1, "unit": "fraction", "verdict": "fair", "explain": "e"}]
@@ -420,7 +299,7 @@ def test_fit_passes_on_what_the_user_said(capsys, files, made_up, monkeypatch):
     def fit(landmarks, **given):
         calls.append((landmarks, given))
         return types.SimpleNamespace(
-            result=walk(np.random.default_rng(0)),
+            result=walk,
             quality={**quality, "warnings": []},
             code=ResultCode.CONVERGED,
         )
@@ -429,7 +308,7 @@ def test_fit_passes_on_what_the_user_said(capsys, files, made_up, monkeypatch):
     api.fit = fit
     monkeypatch.setitem(sys.modules, "jnrsfm.api", api)
     monkeypatch.setattr("jnrsfm.api", api, raising=False)
-    monkeypatch.chdir(files)
+    monkeypatch.chdir(walk_files)
     argv = [
         "fit",
         "walk.npz",
@@ -445,7 +324,7 @@ def test_fit_passes_on_what_the_user_said(capsys, files, made_up, monkeypatch):
         "9",
         "--quiet",
     ]
-    found = answer(capsys, [*argv, "--reference", "walk.npz"])
+    found = answer(*argv, "--reference", "walk.npz")
     landmarks, given = calls[0]
     assert landmarks.points2d.shape == (12, 6, 2)
     assert given.pop("reference").points3d.shape == (12, 6, 3)
@@ -463,19 +342,19 @@ def test_fit_passes_on_what_the_user_said(capsys, files, made_up, monkeypatch):
     assert out.endswith("open run/report.html\n")
 
 
-def test_frames_with_too_few_points_can_be_left_out(capsys, files, made_up, monkeypatch):
-    landmarks = dict(np.load(files / "walk.npz"))
+def test_frames_with_too_few_points_can_be_left_out(answer, walk_files, made_up, monkeypatch):
+    landmarks = dict(np.load(walk_files / "walk.npz"))
     landmarks["visible"] = landmarks["visible"].copy()
     landmarks["visible"][3] = False
-    np.savez(files / "gaps.npz", **landmarks)
-    answer(capsys, ["convert", files / "gaps.npz", files / "kept.npz", "--drop-empty"])
-    assert answer(capsys, ["info", files / "kept.npz"])["frames"] == 11
+    np.savez(walk_files / "gaps.npz", **landmarks)
+    answer("convert", walk_files / "gaps.npz", walk_files / "kept.npz", "--drop-empty")
+    assert answer("info", walk_files / "kept.npz")["frames"] == 11
 
 
-def test_methods_lists_the_registry(capsys):
+def test_methods_lists_the_registry(answer, capsys):
     from jnrsfm.methods import METHODS
 
-    listed = answer(capsys, ["methods"])["methods"]
+    listed = answer("methods")["methods"]
     assert [m["name"] for m in listed] == list(METHODS)
     assert cli.main(["methods"]) == 0
     lines = capsys.readouterr().out.splitlines()

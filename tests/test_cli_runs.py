@@ -38,25 +38,6 @@ def files(tmp_path_factory):
     return folder
 
 
-def answer(capsys, *argv) -> dict:
-    capsys.readouterr()
-    code = run(*argv, "--json")
-    out, err = capsys.readouterr()
-    assert code == 0, err
-    assert out.count("\n") == 1
-    return json.loads(out)
-
-
-def refusal(capsys, *argv) -> str:
-    capsys.readouterr()
-    assert run(*argv) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("jnrsfm: ")
-    assert err.count("\n") == 1, err
-    return err
-
-
 def test_a_run_leaves_what_the_files_page_says(files):
     left = {p.name + "/" * p.is_dir() for p in (files / "run").iterdir()}
     page = (ROOT / "docs" / "files.md").read_text().partition("## What a run leaves")[2]
@@ -70,8 +51,8 @@ def test_a_run_leaves_what_the_files_page_says(files):
     assert "<html" in (files / "run" / "report.html").read_text()[:500].lower()
 
 
-def test_json_of_a_fit_is_one_object_with_the_quality_report(capsys, files, tmp_path):
-    found = answer(capsys, "fit", files / "first.npz", "--out", tmp_path / "run", *SMALL)
+def test_json_of_a_fit_is_one_object_with_the_quality_report(answer, files, tmp_path):
+    found = answer("fit", files / "first.npz", "--out", tmp_path / "run", *SMALL)
     assert found["method"] == "deep-nrsfm++"
     assert (found["frames"], found["points"], found["camera"]) == (64, 19, "orthographic")
     assert {item["verdict"] for item in found["quality"]["items"]} <= {"good", "fair", "poor", "unknown"}
@@ -80,65 +61,63 @@ def test_json_of_a_fit_is_one_object_with_the_quality_report(capsys, files, tmp_
     np.testing.assert_array_equal(a.points3d, b.points3d)
 
 
-def test_lift_and_eval(capsys, files, tmp_path):
+def test_lift_and_eval(answer, files, tmp_path):
     out = tmp_path / "lifted.npz"
-    found = answer(capsys, "lift", files / "run", files / "second.npz", "--out", out)
+    found = answer("lift", files / "run", files / "second.npz", "--out", out)
     assert (found["frames"], found["points"]) == (32, 19)
-    scores = answer(capsys, "eval", out, files / "second.npz", "--protocol", "frame-mirror", "one-mirror")
+    scores = answer("eval", out, files / "second.npz", "--protocol", "frame-mirror", "one-mirror")
     assert set(scores["protocols"]) == {"frame-mirror", "one-mirror"}
     frame, one = (scores["protocols"][p]["normalized_error"] for p in ("frame-mirror", "one-mirror"))
     assert 0 < frame <= one + 1e-9
 
 
-def test_report_writes_the_page_again(capsys, files):
+def test_report_writes_the_page_again(answer, files):
     page = files / "run" / "report.html"
     page.unlink()
-    found = answer(capsys, "report", files / "run")
+    found = answer("report", files / "run")
     assert Path(found["report"]).name == "report.html"
     assert page.is_file()
 
 
-def test_a_run_starts_from_the_settings_of_another(capsys, files, tmp_path):
+def test_a_run_starts_from_the_settings_of_another(answer, files, tmp_path):
     config = files / "run" / "config.yaml"
-    found = answer(
-        capsys, "fit", files / "first.npz", "--out", tmp_path / "run", "--config", config, "--quiet"
-    )
+    found = answer("fit", files / "first.npz", "--out", tmp_path / "run", "--config", config, "--quiet")
     assert found["frames"] == 64
     a, b = (io.read_reconstruction(p / "run" / "reconstruction.npz") for p in (files, tmp_path))
     np.testing.assert_array_equal(a.points3d, b.points3d)
 
 
-def test_a_folder_that_holds_another_run_is_left_alone(capsys, files):
+def test_a_folder_that_holds_another_run_is_left_alone(refusal, files):
     before = (files / "run" / "reconstruction.npz").read_bytes()
-    line = refusal(capsys, "fit", files / "first.npz", "--out", files / "run", *SMALL)
+    line = refusal("fit", files / "first.npz", "--out", files / "run", *SMALL)
     assert "holds another run" in line
     assert (files / "run" / "reconstruction.npz").read_bytes() == before
 
 
-def test_a_folder_of_photographs_asks_for_a_method(capsys, tmp_path):
+def test_a_folder_of_photographs_asks_for_a_method(refusal, tmp_path):
     image = pytest.importorskip("PIL.Image")
     (tmp_path / "photos").mkdir()
     image.new("RGB", (8, 8)).save(tmp_path / "photos" / "a.png")
-    line = refusal(capsys, "fit", tmp_path / "photos", "--out", tmp_path / "run")
+    line = refusal("fit", tmp_path / "photos", "--out", tmp_path / "run")
     assert "holds images, and auto takes landmarks: --method, one of student," in line
     assert not (tmp_path / "run").exists()
 
 
-def test_lift_refuses_other_points(capsys, files, tmp_path):
+def test_lift_refuses_other_points(refusal, files, tmp_path):
     landmarks = io.read_landmarks(files / "second.npz")
     fewer = landmarks.replace(
         points2d=landmarks.points2d[:, 1:], visible=landmarks.visible[:, 1:], names=None, edges=None,
         symmetric=None, confidence=None, defined=None,
     )  # fmt: skip
     io.write_landmarks(tmp_path / "fewer.npz", fewer)
-    line = refusal(capsys, "lift", files / "run", tmp_path / "fewer.npz", "--out", tmp_path / "x.npz")
+    line = refusal("lift", files / "run", tmp_path / "fewer.npz", "--out", tmp_path / "x.npz")
     assert "18" in line
     assert "19" in line
     assert not (tmp_path / "x.npz").exists()
 
 
 @pytest.mark.parametrize("cut", ["checkpoints", "model.npz"])
-def test_a_truncated_checkpoint_or_model_is_refused(capsys, files, tmp_path, cut):
+def test_a_truncated_checkpoint_or_model_is_refused(refusal, files, tmp_path, cut):
     broken = tmp_path / "run"
     shutil.copytree(files / "run", broken)
     part = broken / cut
@@ -147,10 +126,10 @@ def test_a_truncated_checkpoint_or_model_is_refused(capsys, files, tmp_path, cut
     for path in stored:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     if cut == "checkpoints":
-        line = refusal(capsys, "fit", files / "first.npz", "--out", broken, "--resume", *SMALL)
+        line = refusal("fit", files / "first.npz", "--out", broken, "--resume", *SMALL)
         assert "checkpoint" in line
     else:
-        line = refusal(capsys, "lift", broken, files / "second.npz", "--out", tmp_path / "x.npz")
+        line = refusal("lift", broken, files / "second.npz", "--out", tmp_path / "x.npz")
         assert not (tmp_path / "x.npz").exists()
     assert str(broken) in line
 

@@ -16,7 +16,7 @@ PERCENT: dict[str, tuple[str, str, str]] = {
     "cars_perspective": ("deep_nrsfm_pp/results/cars_perspective", "deep-nrsfm++", "normalized_error"),
     "cheetah": ("deep_nrsfm_pp/results/cheetah", "deep-nrsfm++", "normalized_error"),
     "bones_clean": ("articulated/results/cheetah_cam2_articulated", "one-mirror-scaled", "normalized_error"),
-    "bones_wrong": ("articulated/results/cheetah_cam4_articulated", "one-mirror-scaled", "normalized_error"),
+    "bones_worst": ("articulated/results/cheetah_cam4_articulated", "one-mirror-scaled", "normalized_error"),
     "bones_pooled": (
         "articulated/results/cheetah_pooled_articulated",
         "one-mirror-scaled",

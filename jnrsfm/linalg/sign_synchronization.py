@@ -31,7 +31,8 @@ def solve_chain(
     # by being positive after that state.
     bits = 1.0 - 2.0 * ((np.arange(1 << lag)[:, None] >> np.arange(lag)) & 1)
     own = np.zeros(n) if votes is None else votes
-    field = links.T @ bits.T + own[:, None]
+    linked = links.T @ bits.T
+    field = linked + own[:, None]
 
     after = _backward(field)
     sign = np.empty(n, int)
@@ -47,7 +48,7 @@ def solve_chain(
     anchor = _anchor(held)
     # The same program again with the anchor held positive, in both directions; only votes know a negative one.
     own = own * sign[anchor]
-    field = links.T @ bits.T + own[:, None]
+    field = linked + own[:, None]
     after = _backward(field, anchor)
     before = np.zeros(1 << lag)
     best = np.empty((n, 2))

@@ -4,9 +4,9 @@ energy).
 
 Solvers that know shapes only as a distribution (`pnd`, `consensus`) are the starts: on a clip that shows each pose from
 few sides, many depths are equally likely to them, and bones that stretch and shrink give the wrong ones away. From each
-start the energy is descended, and each clip is looked at anew by what the others show (`others`). The clips may then
-take their depths from different starts, or the reflected ones, and single bones and limbs change the side to which they
-point, whatever lowers the energy. The end of least energy is kept; nothing but the tracks decides.
+start the energy is descended, and each clip is looked at anew by what the others show (`leave_one_out`). The clips may
+then take their depths from different starts, or the reflected ones, and single bones and limbs change the side to which
+they point, whatever lowers the energy. The end of least energy is kept; nothing but the tracks decides.
 
 Noisy tracks are smoothed for the starts, and nothing is looked at anew or searched: noise hides poses and sides, and a
 search would fit it.
@@ -31,7 +31,7 @@ from jnrsfm.geometry import align_jointly, bone_tree, guess_links
 from jnrsfm.inputs.jittery import NOISY, in_order, noise_of, smoothed
 from jnrsfm.methods import consensus, pnd
 from jnrsfm.methods.articulated.descent import descend, local
-from jnrsfm.methods.articulated.others import by_others
+from jnrsfm.methods.articulated.leave_one_out import from_others
 from jnrsfm.methods.articulated.proposals import flips
 from jnrsfm.methods.articulated.settings import Articulated as Articulated
 from jnrsfm.methods.articulated.tracks import sigmas_of, tracks_of
@@ -98,7 +98,7 @@ def refine(
     windows = _windows(landmarks, len(tracks.points))
     clean = not known.noise > NOISY  # noise hides poses and sides, and a search would fit the noise
     for _ in range(config.looks if clean and windows else 0):
-        states = [_by_others(s, windows, tracks, sigmas, config, session) for s in states]
+        states = [_from_others(s, windows, tracks, sigmas, config, session) for s in states]
     best = min(states, key=lambda s: s.energy)
     if clean:
         best = _searched(best, states, windows, tracks, sigmas, config, session)
@@ -165,13 +165,13 @@ def _descend(state: _State, tracks: Tracks, sigmas: Sigmas, rounds: int, session
     return state
 
 
-def _by_others(
+def _from_others(
     state: _State, windows: list[np.ndarray], tracks: Tracks, sigmas: Sigmas, config: Articulated, session: Session
 ) -> _State:  # fmt: skip
     """Each window takes the depths that the others make likely, and all is descended again, if the energy falls."""
     if state.rotations is None or not state.worth:
         return state
-    figure = by_others(state.figure, np.asarray(state.rotations, np.float64), tracks, sigmas, windows)
+    figure = from_others(state.figure, np.asarray(state.rotations, np.float64), tracks, sigmas, windows)
     rounds = max(1, config.rounds // 2)  # most of the figure is where it was
     trial = _descend(dataclasses.replace(state, figure=figure), tracks, sigmas, rounds, session)
     fallen = state.energy - trial.energy

@@ -1,4 +1,4 @@
-"""Depths of a window of frames by what the other windows show."""
+"""Depths of a window of frames from the shapes of the other windows."""
 
 import itertools
 
@@ -13,15 +13,16 @@ from jnrsfm.factorization.measurements import measure
 from jnrsfm.inputs.jittery import NOISY, noise_of
 from jnrsfm.methods import articulated
 from jnrsfm.methods.articulated import Articulated, Start
-from jnrsfm.methods.articulated.others import Normal, by_others, candidates, likeliest_path, normal_of
+from jnrsfm.methods.articulated.leave_one_out import candidates, from_others, likeliest_path, normal_of
 from jnrsfm.methods.articulated.tracks import sigmas_of, tracks_of
+from jnrsfm.shape_prior import ProcrusteanNormal
 from jnrsfm.shape_prior.articulated import Figure
 from jnrsfm.training import Session
 
 NOTHING = Figure(None, None, None, None)
 
 
-def few_poses(rng, frames, points=9, modes=2, near=0.0):
+def few_poses(rng, frames, sigma, points=9, modes=2, near=0.0):
     """`(shapes, normal, image)`: camera-frame shapes of a normal distribution, and their image by a near camera."""
     mean = rng.normal(size=(points, 3))
     mean -= mean.mean(0)
@@ -34,13 +35,14 @@ def few_poses(rng, frames, points=9, modes=2, near=0.0):
     shapes = mean + np.einsum("fm,mpi->fpi", rng.normal(size=(frames, modes)), directions)
     shapes = np.einsum("fpj,fij->fpi", shapes, Rotation.random(frames, random_state=rng).as_matrix())
     image = shapes[..., :2] / (1 + near * shapes[..., 2:])
-    return shapes, Normal(jnp.asarray(mean), jnp.asarray(directions)), image
+    basis = np.moveaxis(directions, 0, -1)
+    return shapes, ProcrusteanNormal(*map(jnp.asarray, (mean, basis, sigma**2))), image
 
 
 @pytest.mark.parametrize("near", [0.0, 0.1, -0.1])
 def test_the_cheapest_candidate_is_the_shape_and_hidden_points_follow(rng, near):
     with jax.enable_x64(True):
-        shapes, normal, image = few_poses(rng, 12, near=near)
+        shapes, normal, image = few_poses(rng, 12, 1e-2, near=near)
         weights = np.ones(image.shape[:2])
         weights[::2, 3] = 0
         image[::2, 3] = 1e3  # what hidden points say must not matter
@@ -52,7 +54,6 @@ def test_the_cheapest_candidate_is_the_shape_and_hidden_points_follow(rng, near)
             jnp.full(12, near),
             normal,
             starts,
-            jnp.asarray(1e-3),
             turns=60,
         )
         best = np.asarray(found)[np.arange(12), np.asarray(cost).argmin(1)]
@@ -62,8 +63,9 @@ def test_the_cheapest_candidate_is_the_shape_and_hidden_points_follow(rng, near)
 def test_a_candidate_costs_its_negative_log_likelihood(rng):
     """By the dense covariance, the translation projected out."""
     with jax.enable_x64(True):
-        _, normal, image = few_poses(rng, 1)
-        sigma, p = 0.3, image.shape[1]
+        sigma = 0.3
+        _, normal, image = few_poses(rng, 1, sigma)
+        p = image.shape[1]
         turn = Rotation.random(random_state=2).as_matrix()
         cost = candidates(
             jnp.asarray(image),
@@ -71,11 +73,10 @@ def test_a_candidate_costs_its_negative_log_likelihood(rng):
             jnp.zeros(1),
             normal,
             jnp.asarray(turn[None]),
-            jnp.asarray(sigma),
             turns=1,
         )[1][0, 0]
     centre = np.kron(np.eye(p) - 1 / p, np.eye(2))
-    rows = (np.asarray(normal.modes) @ turn.T)[..., :2].reshape(2, -1) @ centre
+    rows = np.einsum("ij,pjk->kpi", turn, np.asarray(normal.basis))[..., :2].reshape(2, -1) @ centre
     gap = centre @ (image[0] - (np.asarray(normal.mean) @ turn.T)[:, :2]).ravel()
     covariance = rows.T @ rows + sigma**2 * np.eye(2 * p)
     expected = gap @ np.linalg.solve(covariance, gap) / 2 + np.linalg.slogdet(covariance / sigma**2)[1] / 2
@@ -106,10 +107,11 @@ def test_candidates_that_are_no_numbers_are_passed_over_and_none_at_all_is_flat(
 @pytest.mark.fast
 def test_modes_are_those_of_the_covariance(rng):
     shapes = rng.normal(size=(50, 2, 3))
-    normal = normal_of(shapes)
-    modes = np.asarray(normal.modes).reshape(6, 6)
-    np.testing.assert_allclose(modes.T @ modes, np.cov(shapes.reshape(50, 6).T, bias=True), atol=1e-5)
+    normal = normal_of(shapes, 0.25)
+    basis = np.asarray(normal.basis).reshape(6, 6)
+    np.testing.assert_allclose(basis @ basis.T, np.cov(shapes.reshape(50, 6).T, bias=True), atol=1e-5)
     np.testing.assert_allclose(normal.mean, shapes.mean(0), atol=1e-6)
+    assert normal.noise == 0.25
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def test_a_reflected_clip_takes_the_side_of_the_others(animal):
     sigmas = sigmas_of(tracks, known, config, "orthographic", 0.004)
     state = articulated._descended(start, tracks, sigmas, config, "orthographic", Session())
     windows = articulated._windows(landmarks, len(x))
-    found = by_others(state.figure, np.asarray(state.rotations, np.float64), tracks, sigmas, windows)
+    found = from_others(state.figure, np.asarray(state.rotations, np.float64), tracks, sigmas, windows)
     same = lambda z: (z * x[..., 2]).sum(1) / np.sqrt((z**2).sum(1) * (x[..., 2] ** 2).sum(1))
     before, after = same(np.asarray(state.figure.x)[..., 2]), same(np.asarray(found.x)[..., 2])
     assert before[wrong].max() < -0.8
@@ -175,7 +177,7 @@ def test_noisy_tracks_are_held_to_their_width_and_not_looked_at_anew(animal, mon
     assert tight <= 1 < 100 < max(sigmas.depth / sigmas.extent, sigmas.relief)
     assert (sigmas.relief > 100) == (noise > 0)
     looked = []
-    monkeypatch.setattr(articulated, "by_others", lambda figure, *_: looked.append(1) or figure)
+    monkeypatch.setattr(articulated, "from_others", lambda figure, *_: looked.append(1) or figure)
     articulated.refine(
         landmarks, "orthographic", [start], Articulated(rounds=2, looks=2, sweeps=0), Session()
     )
